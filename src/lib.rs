@@ -1,0 +1,1 @@
+//! Bookbell turns Calendly bookings into live sales work.

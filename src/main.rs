@@ -1,0 +1,2 @@
+//! Starts the program: arguments, logging, exit code.
+fn main() {}
