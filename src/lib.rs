@@ -1,1 +1,3 @@
 //! Bookbell turns Calendly bookings into live sales work.
+
+pub mod domain;

@@ -1,0 +1,70 @@
+//! E-mail addresses, compared without regard to case.
+
+use serde::{Deserialize, Serialize};
+
+/// The longest address SMTP can carry, in bytes (RFC 5321, 4.5.3.1).
+const MAX_BYTES: usize = 320;
+
+/// An address as it was typed, trimmed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Email(String);
+
+impl Email {
+    /// Reads an address: exactly one `@` with something on both sides, no white space or control
+    /// characters, at most 320 bytes. Nothing stricter, because mail servers accept far more than
+    /// any pattern does.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let (local, domain) = text.split_once('@')?;
+        let whole = !local.is_empty() && !domain.is_empty() && !domain.contains('@');
+        let plain = !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        (whole && plain && text.len() <= MAX_BYTES).then(|| Self(text.to_owned()))
+    }
+
+    /// Takes an address that the program itself stored.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The address as typed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form in which two spellings of one address are equal.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_address_share_a_key() {
+        let typed = Email::parse(" Ada@Example.COM ").unwrap();
+        assert_eq!(typed.as_str(), "Ada@Example.COM");
+        assert_eq!(typed.key(), "ada@example.com");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "a@b@c",
+            "a da@example.com",
+            "a\n@b",
+        ] {
+            assert_eq!(Email::parse(text), None, "{text:?}");
+        }
+    }
+}

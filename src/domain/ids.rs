@@ -1,0 +1,81 @@
+//! Ids of records: UUIDv7 strings made by the program.
+
+use std::fmt;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+use uuid::{ContextV7, Timestamp, Uuid};
+
+/// The id of a record: a UUID in its lower-case text form.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Id(String);
+
+impl Id {
+    /// Reads an id as a client sent it; `None` when it is not a UUID.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let uuid = Uuid::try_parse(text).ok()?;
+        Some(Self(uuid.as_hyphenated().to_string()))
+    }
+
+    /// Takes an id that the program itself wrote, such as one read from the database.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A source of new ids.
+pub trait Ids: fmt::Debug + Send + Sync {
+    /// A new id made at `now_ms` (milliseconds since the Unix epoch).
+    fn new_id(&self, now_ms: i64) -> Id;
+}
+
+/// UUIDv7 ids that ascend in the order they were made, also within one millisecond, so that
+/// lists sorted by time and id show records in the order they came.
+#[derive(Debug)]
+pub struct UuidV7 {
+    context: Mutex<ContextV7>,
+}
+
+impl UuidV7 {
+    /// A generator with a fresh random counter.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            context: Mutex::new(ContextV7::new()),
+        }
+    }
+}
+
+impl Default for UuidV7 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ids for UuidV7 {
+    fn new_id(&self, now_ms: i64) -> Id {
+        let now_ms = u64::try_from(now_ms).unwrap_or(0);
+        let nanos = u32::try_from(now_ms % 1000).unwrap_or(0) * 1_000_000;
+        let context = self
+            .context
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let at = Timestamp::from_unix(&*context, now_ms / 1000, nanos);
+        Id(Uuid::new_v7(at).as_hyphenated().to_string())
+    }
+}

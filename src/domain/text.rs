@@ -1,0 +1,141 @@
+//! Reading free text: search keys, names, and phone numbers among answers.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// The form in which search compares text: lower case, without accents.
+#[must_use]
+pub fn search_key(text: &str) -> String {
+    text.nfkd()
+        .filter(|c| !is_combining_mark(*c))
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// Splits a name typed into one field at its first white space: `("Mary", Some("Ann Smith"))`.
+#[must_use]
+pub fn split_name(name: &str) -> (String, Option<String>) {
+    let name = name.trim();
+    match name.split_once(char::is_whitespace) {
+        Some((first, rest)) => (first.to_owned(), Some(rest.trim().to_owned())),
+        None => (name.to_owned(), None),
+    }
+}
+
+/// Whether a form's question asks for a phone number, in English, French, German or Spanish.
+#[must_use]
+pub fn asks_for_phone(question: &str) -> bool {
+    contains_any(
+        question,
+        &[
+            "phone", "mobile", "telefon", "whatsapp", "portable", "handy", "movil",
+        ],
+    )
+}
+
+/// Whether a form's question asks for the invitee's company.
+#[must_use]
+pub fn asks_for_company(question: &str) -> bool {
+    contains_any(
+        question,
+        &[
+            "company",
+            "business name",
+            "organization",
+            "organisation",
+            "entreprise",
+            "societe",
+            "firma",
+            "empresa",
+        ],
+    )
+}
+
+/// Which part of a name a form's question asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamePart {
+    /// The given name.
+    First,
+    /// The family name.
+    Last,
+    /// Both in one field.
+    Full,
+}
+
+/// Reads which part of the invitee's own name a question asks for, if any.
+#[must_use]
+pub fn asks_for_name(question: &str) -> Option<NamePart> {
+    let key = search_key(question);
+    let key = key.trim().trim_end_matches(['?', ':', '*', ' ']);
+    let key = key
+        .strip_prefix("your ")
+        .or_else(|| key.strip_prefix("what is your "))
+        .unwrap_or(key);
+    match key {
+        "first name" | "given name" | "prenom" | "vorname" => Some(NamePart::First),
+        "last name" | "family name" | "surname" | "nom" | "nom de famille" | "nachname" => {
+            Some(NamePart::Last)
+        }
+        "name" | "full name" | "nom complet" => Some(NamePart::Full),
+        _ => None,
+    }
+}
+
+/// Reads a phone number from an answer: 7 to 15 digits with the usual punctuation, nothing else.
+/// When the question did not ask for one (`asked` is false) it must begin with `+`, so that an
+/// order number or a date is not mistaken for a phone.
+#[must_use]
+pub fn phone_in(answer: &str, asked: bool) -> Option<&str> {
+    let answer = answer.trim();
+    let digits = answer.chars().filter(char::is_ascii_digit).count();
+    let plain = answer
+        .chars()
+        .all(|c| c.is_ascii_digit() || " +()-./\u{a0}".contains(c));
+    let marked = asked || answer.starts_with('+');
+    (plain && marked && (7..=15).contains(&digits)).then_some(answer)
+}
+
+fn contains_any(text: &str, words: &[&str]) -> bool {
+    let key = search_key(text);
+    words.iter().any(|word| key.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn search_ignores_case_and_accents() {
+        assert_eq!(search_key("Émile ZOLÀ"), "emile zola");
+        assert_eq!(search_key("Łukasz"), "łukasz");
+    }
+
+    #[test]
+    fn one_field_names_are_split_at_the_first_space() {
+        assert_eq!(split_name("Pat"), ("Pat".into(), None));
+        assert_eq!(
+            split_name(" Mary  Ann Smith "),
+            ("Mary".into(), Some("Ann Smith".into()))
+        );
+    }
+
+    #[test]
+    fn phones_are_told_from_other_numbers() {
+        assert_eq!(phone_in(" +1 555 0100 ", false), Some("+1 555 0100"));
+        assert_eq!(phone_in("555-010-0199", false), None);
+        assert_eq!(phone_in("555-010-0199", true), Some("555-010-0199"));
+        assert_eq!(phone_in("call me", true), None);
+        assert_eq!(phone_in("2026-11-20 08:00", true), None);
+    }
+
+    #[test]
+    fn questions_are_recognized_in_several_languages() {
+        assert!(asks_for_phone("Numéro de téléphone portable"));
+        assert!(asks_for_company("Votre société ?"));
+        assert_eq!(
+            asks_for_name("What is your first name?"),
+            Some(NamePart::First)
+        );
+        assert_eq!(asks_for_name("Name of your dog"), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! Times on the wire: RFC 3339 in UTC with milliseconds.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A moment in milliseconds since the Unix epoch, written as `2026-11-20T08:00:00.000Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UtcMs(pub i64);
+
+impl UtcMs {
+    /// Turns Calendly's microseconds into milliseconds, towards the past.
+    #[must_use]
+    pub fn from_us(us: i64) -> Self {
+        Self(us.div_euclid(1000))
+    }
+
+    /// Reads an RFC 3339 time with any offset; `None` when it is not one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.trim()
+            .parse::<Timestamp>()
+            .ok()
+            .map(|at| Self(at.as_millisecond()))
+    }
+}
+
+impl fmt::Display for UtcMs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = Timestamp::from_millisecond(self.0).unwrap_or_default();
+        write!(f, "{at:.3}")
+    }
+}
+
+impl Serialize for UtcMs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for UtcMs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom("not an RFC 3339 time"))
+    }
+}
+
+/// Whether `name` is a time zone of the IANA database, old aliases included.
+#[must_use]
+pub fn is_time_zone(name: &str) -> bool {
+    TimeZone::get(name).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_with_three_decimals() {
+        assert_eq!(
+            UtcMs(1_795_161_600_000).to_string(),
+            "2026-11-20T08:00:00.000Z"
+        );
+        assert_eq!(UtcMs(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn offsets_are_converted_to_utc() {
+        assert_eq!(
+            UtcMs::parse("2026-11-20T09:00:00+01:00"),
+            Some(UtcMs(1_795_161_600_000))
+        );
+        assert_eq!(UtcMs::parse("2026-11-20"), None);
+    }
+
+    #[test]
+    fn old_time_zone_aliases_are_known() {
+        assert!(is_time_zone("Asia/Calcutta"));
+        assert!(!is_time_zone("Mars/Olympus"));
+    }
+}
