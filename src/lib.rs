@@ -1,3 +1,4 @@
 //! Bookbell turns Calendly bookings into live sales work.
 
+pub mod calendly;
 pub mod domain;
