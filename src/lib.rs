@@ -2,3 +2,4 @@
 
 pub mod calendly;
 pub mod domain;
+pub mod store;

@@ -1,0 +1,297 @@
+//! The archive: every delivery with its raw body, and what became of it.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use sqlx::FromRow;
+
+use super::error::{Error, Result};
+use super::paging::{Found, Page, SortKey};
+use super::sql::{Arg, Db, Sql, args};
+use crate::domain::delivery::{Delivery, DeliveryStatus, Reason};
+use crate::domain::ids::Id;
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    status: String,
+    reason: Option<String>,
+    event: Option<String>,
+    dedupe_key: Option<String>,
+    duplicate_of: Option<String>,
+    connection_id: Option<String>,
+    received_ms: i64,
+    signed_ms: Option<i64>,
+    prospect_id: Option<String>,
+    proposal_id: Option<String>,
+    headers: String,
+    timings: Option<String>,
+    body: Option<Vec<u8>>,
+}
+
+/// The columns a [`Row`] is read from; lists leave out the body.
+macro_rules! select {
+    ($body:literal, $tail:literal) => {
+        concat!(
+            "SELECT id, status, reason, event, dedupe_key, duplicate_of, connection_id, \
+             received_ms, signed_ms, prospect_id, proposal_id, headers, timings, ",
+            $body,
+            " FROM delivery",
+            $tail
+        )
+    };
+}
+
+impl TryFrom<Row> for Delivery {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let reason = match &row.reason {
+            Some(name) => Some(Reason::from_name(name).ok_or(Error::Corrupt("a delivery"))?),
+            None => None,
+        };
+        Ok(Self {
+            id: Id::from_stored(row.id),
+            status: DeliveryStatus::from_name(&row.status).ok_or(Error::Corrupt("a delivery"))?,
+            reason,
+            event: row.event,
+            dedupe_key: row.dedupe_key,
+            duplicate_of: row.duplicate_of.map(Id::from_stored),
+            connection_id: row.connection_id.map(Id::from_stored),
+            received_ms: row.received_ms,
+            signed_ms: row.signed_ms,
+            prospect_id: row.prospect_id.map(Id::from_stored),
+            proposal_id: row.proposal_id.map(Id::from_stored),
+            headers: super::json::read(&row.headers, "a delivery's headers")?,
+            timings: super::json::read_option(row.timings.as_deref(), "a delivery's timings")?,
+            body: row.body.map(Bytes::from),
+        })
+    }
+}
+
+/// Finds a delivery, with its body.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn find(db: &mut Db<'_>, id: &Id) -> Result<Option<Delivery>> {
+    let row: Option<Row> = db
+        .fetch_one(select!("body", " WHERE id = $1"), args![id])
+        .await?;
+    row.map(Delivery::try_from).transpose()
+}
+
+/// The delivery that stands for an event.
+#[derive(Debug, Clone, FromRow)]
+pub struct Standing {
+    dedupe_key: String,
+    id: String,
+    status: String,
+    reason: Option<String>,
+}
+
+impl Standing {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        Id::from_stored(self.id.clone())
+    }
+
+    /// Why it is held back, if it is.
+    #[must_use]
+    pub fn held(&self) -> Option<Reason> {
+        let held = self.status == DeliveryStatus::Quarantined.name();
+        self.reason
+            .as_deref()
+            .filter(|_| held)
+            .and_then(Reason::from_name)
+    }
+}
+
+/// Which of the events are known already, by their natural keys.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn standing<'k>(
+    db: &mut Db<'_>,
+    keys: impl IntoIterator<Item = &'k str>,
+) -> Result<HashMap<String, Standing>> {
+    let sql = "SELECT dedupe_key, id, status, reason FROM delivery \
+        WHERE dedupe_key IN {in} AND duplicate_of IS NULL";
+    let rows: Vec<Standing> = db.fetch_in(sql, keys).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.dedupe_key.clone(), row))
+        .collect())
+}
+
+/// Archives new deliveries.
+///
+/// # Errors
+/// [`Error::Conflict`] when one of the events has a delivery already.
+pub async fn insert(db: &mut Db<'_>, deliveries: &[Delivery]) -> Result<()> {
+    let head = "INSERT INTO delivery (id, status, reason, event, dedupe_key, duplicate_of, \
+        connection_id, received_ms, signed_ms, prospect_id, proposal_id, headers, timings, body)";
+    db.insert(head, "", deliveries.iter().map(row_of).collect())
+        .await?;
+    Ok(())
+}
+
+fn row_of(d: &Delivery) -> Vec<Arg> {
+    args![
+        &d.id,
+        d.status.name(),
+        d.reason.map(Reason::name),
+        d.event.as_deref(),
+        d.dedupe_key.as_deref(),
+        d.duplicate_of.as_ref(),
+        d.connection_id.as_ref(),
+        d.received_ms,
+        d.signed_ms,
+        d.prospect_id.as_ref(),
+        d.proposal_id.as_ref(),
+        super::json::write(&d.headers),
+        d.timings.as_ref().map(super::json::write),
+        Arg::Blob(d.body.clone()),
+    ]
+}
+
+/// Closes a held delivery because the same event came again in time and was processed.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn close_as_duplicate(db: &mut Db<'_>, held: &Id, of: &Id) -> Result<()> {
+    let sql = "UPDATE delivery SET status = $1, reason = $2, duplicate_of = $3 \
+        WHERE id = $4 AND status = $5";
+    let (ignored, held_status) = (
+        DeliveryStatus::Ignored.name(),
+        DeliveryStatus::Quarantined.name(),
+    );
+    let reason = Reason::Duplicate.name();
+    db.execute(sql, args![ignored, reason, of, held, held_status])
+        .await?;
+    Ok(())
+}
+
+/// Records what became of a delivery that was replayed.
+///
+/// # Errors
+/// [`Error::Conflict`] when it is gone.
+pub async fn settle(db: &mut Db<'_>, d: &Delivery) -> Result<()> {
+    let sql = "UPDATE delivery SET status = $1, reason = $2, event = $3, dedupe_key = $4, \
+        duplicate_of = $5, prospect_id = $6, proposal_id = $7 WHERE id = $8";
+    let args = args![
+        d.status.name(),
+        d.reason.map(Reason::name),
+        d.event.as_deref(),
+        d.dedupe_key.as_deref(),
+        d.duplicate_of.as_ref(),
+        d.prospect_id.as_ref(),
+        d.proposal_id.as_ref(),
+        &d.id,
+    ];
+    if db.execute(sql, args).await? == 1 {
+        Ok(())
+    } else {
+        Err(Error::Conflict(None))
+    }
+}
+
+/// Adds to the count of refused requests with a code.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn count_refused(db: &mut Db<'_>, code: &str, n: i64) -> Result<()> {
+    let sql = "INSERT INTO refusal_count (code, refused) VALUES ($1, $2) \
+        ON CONFLICT (code) DO UPDATE SET refused = refusal_count.refused + excluded.refused";
+    db.execute(sql, args![code, n]).await?;
+    Ok(())
+}
+
+/// How many requests were refused, by code.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn refused(db: &mut Db<'_>) -> Result<Vec<(String, i64)>> {
+    db.fetch(
+        "SELECT code, refused FROM refusal_count ORDER BY code",
+        args![],
+    )
+    .await
+}
+
+/// Forgets all refused requests but the last `keep`.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn prune_refused(db: &mut Db<'_>, keep: i64) -> Result<u64> {
+    let sql = "DELETE FROM delivery WHERE status = $1 AND id NOT IN (SELECT id FROM delivery \
+        WHERE status = $1 ORDER BY received_ms DESC, id DESC LIMIT $2)";
+    db.execute(sql, args![DeliveryStatus::Rejected.name(), keep])
+        .await
+}
+
+/// Which deliveries a list shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only with this status.
+    pub status: Option<DeliveryStatus>,
+    /// Only of this event.
+    pub event: Option<String>,
+    /// Only received at this moment or later, in milliseconds since the Unix epoch.
+    pub since_ms: Option<i64>,
+    /// Only received before this moment.
+    pub until_ms: Option<i64>,
+}
+
+impl Filter {
+    fn apply(&self, sql: &mut Sql) {
+        if let Some(status) = self.status {
+            sql.filter("status = ?", args![status.name()]);
+        }
+        if let Some(event) = &self.event {
+            sql.filter("event = ?", args![event.as_str()]);
+        }
+        if let Some(since_ms) = self.since_ms {
+            sql.filter("received_ms >= ?", args![since_ms]);
+        }
+        if let Some(until_ms) = self.until_ms {
+            sql.filter("received_ms < ?", args![until_ms]);
+        }
+    }
+}
+
+/// Lists deliveries, youngest first, without their bodies.
+///
+/// # Errors
+/// As [`find`].
+pub async fn list(db: &mut Db<'_>, filter: &Filter, page: Page) -> Result<Found<Delivery>> {
+    let mut count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM delivery");
+    filter.apply(&mut count);
+    let (text, args) = count.build();
+    let total = db.fetch_int(text, args).await?;
+    let mut sql = Sql::new(select!("NULL AS body", ""));
+    filter.apply(&mut sql);
+    if let Some(position) = page.after {
+        sql.filter(
+            "(received_ms, id) < (?, ?)",
+            args![position.key, position.id],
+        );
+    }
+    sql.push(
+        " ORDER BY received_ms DESC, id DESC LIMIT ?",
+        args![page.limit + 1],
+    );
+    let (text, args) = sql.build();
+    let rows: Vec<Row> = db.fetch(text, args).await?;
+    let items = rows
+        .into_iter()
+        .map(Delivery::try_from)
+        .collect::<Result<_>>()?;
+    Ok(Found { items, total })
+}
+
+/// The value a delivery has in the list.
+#[must_use]
+pub fn sort_key(delivery: &Delivery) -> SortKey {
+    SortKey::Int(delivery.received_ms)
+}

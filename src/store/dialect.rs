@@ -1,0 +1,127 @@
+//! Where the two databases must differ: opening them, their transactions, the batch lock, and
+//! telling other nodes. Everything else is one text for both.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::MigrateDatabase;
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
+use sqlx::{ConnectOptions, Postgres, Sqlite};
+
+use super::error::{Error, Result};
+use super::migrations;
+
+/// Takes `$1` positions of the event log. It stands last but for the events themselves, so that
+/// the row's lock is short and `seq` is commit order.
+pub(super) const TAKE_SEQ_SQLITE: &str =
+    "UPDATE event_log SET head_seq = head_seq + $1 WHERE id = 1 RETURNING head_seq";
+
+/// The same on Postgres, and tells the other nodes once it is committed.
+pub(super) const TAKE_SEQ_POSTGRES: &str = "UPDATE event_log SET head_seq = head_seq + $1 \
+     WHERE id = 1 RETURNING head_seq, CAST(pg_notify('bookbell_events', '') AS TEXT)";
+
+/// The channel on which nodes tell each other that the log has grown.
+pub const EVENTS_CHANNEL: &str = "bookbell_events";
+
+/// Serializes folding between nodes: a chain may join any two deliveries, so two batches must
+/// not be folded beside each other. On SQLite `BEGIN IMMEDIATE` does the same.
+pub(super) const LOCK_FOLD_POSTGRES: &str =
+    "SELECT CAST(pg_advisory_xact_lock(7309939834921446) AS TEXT)";
+
+/// SQLite takes the write lock at once: a transaction that reads first and writes later fails
+/// when another wrote in between.
+pub(super) const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
+
+/// Statements kept prepared on each connection.
+const STATEMENT_CACHE: usize = 400;
+
+/// How long a request waits for a connection before it fails.
+const ACQUIRE: Duration = Duration::from_secs(5);
+
+/// The pools of an open database.
+#[derive(Debug, Clone)]
+pub(super) enum Pools {
+    /// Several readers, and the one writer SQLite allows.
+    Sqlite { read: SqlitePool, write: SqlitePool },
+    /// One pool for both.
+    Postgres(PgPool),
+}
+
+/// Opens the database a URL names, creating it when it is not there, and migrates it.
+pub(super) async fn open(url: &str) -> Result<Pools> {
+    if url.starts_with("sqlite:") {
+        open_sqlite(url).await
+    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        open_postgres(url).await
+    } else {
+        Err(Error::Url(
+            "DATABASE_URL must begin with sqlite:// or postgres://".to_owned(),
+        ))
+    }
+}
+
+async fn open_sqlite(url: &str) -> Result<Pools> {
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(Error::Url(
+            "DATABASE_URL must name a file: bookings are to be kept".to_owned(),
+        ));
+    }
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|error| Error::Url(format!("DATABASE_URL is not a SQLite URL: {error}")))?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // What was acknowledged survives power loss, not only a crash of the program.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(STATEMENT_CACHE)
+        .disable_statement_logging();
+    let write = pool::<Sqlite>(1).connect_with(options.clone()).await?;
+    migrations::checked(migrations::sqlite().run(&write).await)?;
+    let read = options.pragma("query_only", "true");
+    let read = pool::<Sqlite>(4).connect_with(read).await?;
+    Ok(Pools::Sqlite { read, write })
+}
+
+async fn open_postgres(url: &str) -> Result<Pools> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|error| Error::Url(format!("DATABASE_URL is not a Postgres URL: {error}")))?
+        .application_name("bookbell")
+        .statement_cache_capacity(STATEMENT_CACHE)
+        .disable_statement_logging();
+    let pool = pool::<Postgres>(16);
+    let connected = match pool.clone().connect_with(options.clone()).await {
+        Err(error) if is_missing_database(&error) => {
+            create_postgres(url).await?;
+            pool.connect_with(options).await
+        }
+        other => other,
+    };
+    let pool = connected?;
+    migrations::checked(migrations::postgres().run(&pool).await)?;
+    Ok(Pools::Postgres(pool))
+}
+
+/// Another node may create it at the same moment; that is as good.
+async fn create_postgres(url: &str) -> Result<()> {
+    match Postgres::create_database(url).await {
+        Err(error) if !Postgres::database_exists(url).await? => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn pool<DB: sqlx::Database>(size: u32) -> PoolOptions<DB> {
+    PoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(ACQUIRE)
+}
+
+/// `invalid_catalog_name` in the table of Postgres' error codes.
+fn is_missing_database(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.as_deref() == Some("3D000")
+}

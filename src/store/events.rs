@@ -1,0 +1,176 @@
+//! The event log: one counter, one table.
+
+use sqlx::FromRow;
+
+use super::dialect;
+use super::error::{Error, Result};
+use super::sql::{Arg, Db, Sql, args};
+use crate::domain::event::{Audience, Event, NewEvent, Seq};
+use crate::domain::ids::{Id, Ids};
+use crate::domain::user::Caller;
+
+#[derive(FromRow)]
+struct Row {
+    seq: i64,
+    id: String,
+    at_ms: i64,
+    name: String,
+    payload: String,
+    user_id: Option<String>,
+    admins: bool,
+}
+
+impl From<Row> for Event {
+    fn from(row: Row) -> Self {
+        let audience = Audience {
+            user: row.user_id.map(Id::from_stored),
+            admins: row.admins,
+        };
+        Self {
+            seq: row.seq,
+            id: Id::from_stored(row.id),
+            at_ms: row.at_ms,
+            name: row.name,
+            payload: row.payload,
+            audience,
+        }
+    }
+}
+
+/// Which positions the log can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Extent {
+    /// The last event's position.
+    #[sqlx(rename = "head_seq")]
+    pub head: Seq,
+    /// The last position whose event is no longer kept: the log serves `since` from here on.
+    #[sqlx(rename = "floor_seq")]
+    pub floor: Seq,
+}
+
+/// Which positions the log can serve.
+///
+/// # Errors
+/// [`Error::Database`], or [`Error::Corrupt`] when the counter is missing.
+pub async fn extent(db: &mut Db<'_>) -> Result<Extent> {
+    let row = db.fetch_one(
+        "SELECT head_seq, floor_seq FROM event_log WHERE id = 1",
+        args![],
+    );
+    row.await?.ok_or(Error::Corrupt("the event counter"))
+}
+
+/// Appends events at the end of the transaction. Private to the store: [`super::Tx::commit`] is
+/// the way.
+pub(super) async fn append(
+    db: &mut Db<'_>,
+    events: Vec<NewEvent>,
+    now_ms: i64,
+    ids: &dyn Ids,
+) -> Result<Vec<Event>> {
+    let count = i64::try_from(events.len()).map_err(|_| Error::Corrupt("the batch's size"))?;
+    let head = take_seq(db, count).await?;
+    let number = |(event, seq): (NewEvent, Seq)| Event {
+        seq,
+        id: ids.new_id(now_ms),
+        at_ms: now_ms,
+        name: event.name.to_owned(),
+        payload: event.payload,
+        audience: event.audience,
+    };
+    let events: Vec<Event> = events
+        .into_iter()
+        .zip(head - count + 1..)
+        .map(number)
+        .collect();
+    let head = "INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins)";
+    db.insert(head, "", events.iter().map(row_of).collect())
+        .await?;
+    Ok(events)
+}
+
+async fn take_seq(db: &mut Db<'_>, count: i64) -> Result<Seq> {
+    let head: Option<i64> = match db {
+        Db::Sqlite(_) => {
+            let row: Option<(i64,)> = db.fetch_one(dialect::TAKE_SEQ_SQLITE, args![count]).await?;
+            row.map(|(head,)| head)
+        }
+        Db::Postgres(_) => {
+            let row: Option<(i64, Option<String>)> = db
+                .fetch_one(dialect::TAKE_SEQ_POSTGRES, args![count])
+                .await?;
+            row.map(|(head, _)| head)
+        }
+    };
+    head.ok_or(Error::Corrupt("the event counter"))
+}
+
+fn row_of(event: &Event) -> Vec<Arg> {
+    args![
+        event.seq,
+        &event.id,
+        event.at_ms,
+        event.name.as_str(),
+        event.payload.as_str(),
+        event.audience.user.as_ref(),
+        event.audience.admins,
+    ]
+}
+
+const COLUMNS: &str = "SELECT seq, id, at_ms, name, payload, user_id, admins FROM event";
+
+/// Reads the log after a position, whoever may hear of it, in order.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn after(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<Event>> {
+    let mut sql = Sql::new(COLUMNS);
+    sql.filter("seq > ?", args![since]);
+    sql.push(" ORDER BY seq LIMIT ?", args![limit]);
+    read(db, sql).await
+}
+
+/// Reads what a caller may hear of after a position, in order.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn after_for(
+    db: &mut Db<'_>,
+    since: Seq,
+    limit: i64,
+    caller: &Caller,
+) -> Result<Vec<Event>> {
+    let mut sql = Sql::new(COLUMNS);
+    sql.filter("seq > ?", args![since]);
+    if caller.is_admin() {
+        sql.filter("admins", args![]);
+    } else {
+        sql.filter("user_id = ?", args![&caller.user_id]);
+    }
+    sql.push(" ORDER BY seq LIMIT ?", args![limit]);
+    read(db, sql).await
+}
+
+async fn read(db: &mut Db<'_>, sql: Sql) -> Result<Vec<Event>> {
+    let (text, args) = sql.build();
+    let rows: Vec<Row> = db.fetch(text, args).await?;
+    Ok(rows.into_iter().map(Event::from).collect())
+}
+
+/// Forgets events made before `before_ms`, at most `limit` of them; answers how many. The floor
+/// moves in the same transaction, so that nobody reads a log with a hole.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn forget(db: &mut Db<'_>, before_ms: i64, limit: i64) -> Result<u64> {
+    let oldest = "SELECT CAST(COALESCE(MAX(seq), 0) AS BIGINT) FROM \
+        (SELECT seq, at_ms FROM event ORDER BY seq LIMIT $1) AS oldest WHERE at_ms < $2";
+    let floor = db.fetch_int(oldest, args![limit, before_ms]).await?;
+    if floor == 0 {
+        return Ok(0);
+    }
+    let raise = "UPDATE event_log SET floor_seq = $1 WHERE id = 1 AND floor_seq < $1";
+    db.execute(raise, args![floor]).await?;
+    db.execute("DELETE FROM event WHERE seq <= $1", args![floor])
+        .await
+}

@@ -1,0 +1,262 @@
+//! Loads the part of the state that deliveries concern, and writes back what changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::FromRow;
+
+use super::error::Result;
+use super::json;
+use super::sql::{Arg, Db, args};
+use super::{proposals, prospects, users};
+use crate::domain::ids::Id;
+use crate::domain::invitee::{InviteeFacts, InviteeUri};
+use crate::domain::profile::Profile;
+use crate::domain::proposal::Proposal;
+use crate::domain::prospect::Prospect;
+use crate::domain::user::Directory;
+use crate::domain::world::{Invitee, Statement, World};
+
+#[derive(FromRow)]
+struct InviteeRow {
+    uri: String,
+    proposal_id: Option<String>,
+    prospect_id: Option<String>,
+    owner_id: Option<String>,
+    dismissed: bool,
+    facts: String,
+}
+
+/// The columns an [`InviteeRow`] is read from.
+macro_rules! select_invitee {
+    ($tail:literal) => {
+        concat!(
+            "SELECT uri, proposal_id, prospect_id, owner_id, dismissed, facts FROM invitee ",
+            $tail
+        )
+    };
+}
+
+/// Loads everything the statements concern, and everything of the `complete` prospects.
+///
+/// # Errors
+/// [`super::Error::Database`], [`super::Error::Corrupt`].
+pub async fn load(
+    db: &mut Db<'_>,
+    statements: &[Statement],
+    complete: &BTreeSet<Id>,
+) -> Result<World> {
+    let mut world = World::with_complete(complete.clone());
+    load_invitees(db, &mut world, statements, complete).await?;
+    load_prospects(db, &mut world, statements, complete).await?;
+    let chains: BTreeSet<Id> = world
+        .invitees
+        .values()
+        .filter_map(|invitee| invitee.proposal_id.clone())
+        .collect();
+    let mut found = proposals::by_ids(db, &chains).await?;
+    found.extend(proposals::by_prospects(db, complete).await?);
+    world.proposals.extend(
+        found
+            .into_iter()
+            .map(|proposal| (proposal.id.clone(), proposal)),
+    );
+    world.forms = load_forms(db, statements).await?;
+    world.directory = load_directory(db, &world, statements).await?;
+    Ok(world)
+}
+
+async fn load_invitees(
+    db: &mut Db<'_>,
+    world: &mut World,
+    statements: &[Statement],
+    complete: &BTreeSet<Id>,
+) -> Result<()> {
+    let named: BTreeSet<&str> = statements.iter().flat_map(named_invitees).collect();
+    let mut rows: Vec<InviteeRow> = db
+        .fetch_in(select_invitee!("WHERE uri IN {in}"), named)
+        .await?;
+    let ids = complete.iter().map(Id::as_str);
+    rows.extend(
+        db.fetch_in::<InviteeRow>(select_invitee!("WHERE prospect_id IN {in}"), ids)
+            .await?,
+    );
+    let chains: BTreeSet<String> = rows
+        .iter()
+        .filter_map(|row| row.proposal_id.clone())
+        .collect();
+    let by_chain = select_invitee!("WHERE proposal_id IN {in}");
+    rows.extend(
+        db.fetch_in::<InviteeRow>(by_chain, chains.iter().map(String::as_str))
+            .await?,
+    );
+    for row in rows {
+        let facts = json::read(&row.facts, "an invitee's facts")?;
+        let invitee = Invitee {
+            facts,
+            proposal_id: row.proposal_id.map(Id::from_stored),
+            owner_id: row.owner_id.map(Id::from_stored),
+            prospect_id: row.prospect_id.map(Id::from_stored),
+            dismissed: row.dismissed,
+        };
+        world.invitees.insert(InviteeUri(row.uri), invitee);
+    }
+    Ok(())
+}
+
+fn named_invitees(statement: &Statement) -> Vec<&str> {
+    match statement {
+        Statement::Invitee { uri, facts } => {
+            let linked = [facts.old_invitee.as_ref(), facts.new_invitee.as_ref()];
+            linked
+                .into_iter()
+                .flatten()
+                .chain([uri])
+                .map(|uri| uri.0.as_str())
+                .collect()
+        }
+        Statement::Form { .. } => Vec::new(),
+    }
+}
+
+async fn load_prospects(
+    db: &mut Db<'_>,
+    world: &mut World,
+    statements: &[Statement],
+    complete: &BTreeSet<Id>,
+) -> Result<()> {
+    let keys = addresses(statements);
+    let mut found = prospects::by_addresses(db, keys.iter().map(String::as_str)).await?;
+    let of_chains = world
+        .invitees
+        .values()
+        .filter_map(|invitee| invitee.prospect_id.as_ref());
+    let known: BTreeSet<&Id> = found.iter().map(|prospect| &prospect.id).collect();
+    let missing: BTreeSet<Id> = of_chains
+        .chain(complete)
+        .filter(|id| !known.contains(id))
+        .cloned()
+        .collect();
+    found.extend(prospects::by_ids(db, &missing).await?);
+    world.prospects.extend(
+        found
+            .into_iter()
+            .map(|prospect| (prospect.id.clone(), prospect)),
+    );
+    Ok(())
+}
+
+fn addresses(statements: &[Statement]) -> BTreeSet<String> {
+    let address = |statement: &Statement| match statement {
+        Statement::Invitee { facts, .. } => facts.email_key(),
+        Statement::Form { email_key, .. } => Some(email_key.clone()),
+    };
+    statements.iter().filter_map(address).collect()
+}
+
+async fn load_forms(
+    db: &mut Db<'_>,
+    statements: &[Statement],
+) -> Result<BTreeMap<String, Profile>> {
+    let sql = "SELECT email_key, profile FROM routing_profile WHERE email_key IN {in}";
+    let keys = addresses(statements);
+    let rows: Vec<(String, String)> = db.fetch_in(sql, keys.iter().map(String::as_str)).await?;
+    let read = |(key, profile): (String, String)| {
+        Ok((key, json::read(&profile, "a routing form's profile")?))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// The users whom the deliveries, or the bookings they are linked with, name as hosts.
+async fn load_directory(
+    db: &mut Db<'_>,
+    world: &World,
+    statements: &[Statement],
+) -> Result<Directory> {
+    let stated = statements.iter().filter_map(|statement| match statement {
+        Statement::Invitee { facts, .. } => Some(&**facts),
+        Statement::Form { .. } => None,
+    });
+    let all: Vec<&InviteeFacts> = world
+        .invitees
+        .values()
+        .map(|invitee| &invitee.facts)
+        .chain(stated)
+        .collect();
+    let hosts = || all.iter().flat_map(|facts| facts.hosts());
+    let uris: BTreeSet<&str> = hosts()
+        .filter_map(|host| host.user_uri.as_deref())
+        .collect();
+    let emails: BTreeSet<String> = hosts()
+        .filter_map(|host| host.email.as_deref())
+        .map(|email| email.trim().to_lowercase())
+        .collect();
+    let ids: BTreeSet<&str> = all
+        .iter()
+        .filter_map(|facts| facts.connection_user.as_ref())
+        .map(Id::as_str)
+        .collect();
+    let users = users::named(db, uris, emails.iter().map(String::as_str), ids).await?;
+    Ok(Directory::new(
+        users
+            .into_iter()
+            .map(|user| (user.id, user.email, user.calendly_user_uri)),
+    ))
+}
+
+/// Writes back what changed.
+///
+/// # Errors
+/// [`super::Error::Conflict`] when somebody else changed a record since it was loaded: load again.
+pub async fn write(db: &mut Db<'_>, world: &World) -> Result<()> {
+    let dirty = &world.dirty;
+    let (kept, gone): (Vec<&Id>, Vec<&Id>) = dirty
+        .prospects
+        .iter()
+        .partition(|id| world.prospects.contains_key(*id));
+    let changed: Vec<&Prospect> = kept.iter().map(|id| &world.prospects[*id]).collect();
+    prospects::write(db, &changed).await?;
+    let (kept, gone_proposals): (Vec<&Id>, Vec<&Id>) = dirty
+        .proposals
+        .iter()
+        .partition(|id| world.proposals.contains_key(*id));
+    let changed: Vec<&Proposal> = kept.iter().map(|id| &world.proposals[*id]).collect();
+    proposals::write(db, &changed).await?;
+    let delete = "DELETE FROM proposal WHERE id IN {in}";
+    db.execute_in(delete, gone_proposals.into_iter().map(Id::as_str))
+        .await?;
+    let delete = "DELETE FROM prospect WHERE id IN {in}";
+    db.execute_in(delete, gone.into_iter().map(Id::as_str))
+        .await?;
+    write_invitees(db, world).await?;
+    write_forms(db, world).await
+}
+
+async fn write_invitees(db: &mut Db<'_>, world: &World) -> Result<()> {
+    let head = "INSERT INTO invitee (uri, proposal_id, prospect_id, owner_id, dismissed, facts)";
+    let tail = "ON CONFLICT (uri) DO UPDATE SET proposal_id = excluded.proposal_id, \
+        prospect_id = excluded.prospect_id, owner_id = excluded.owner_id, \
+        dismissed = excluded.dismissed, facts = excluded.facts";
+    let row = |uri: &InviteeUri| -> Vec<Arg> {
+        let invitee = &world.invitees[uri];
+        args![
+            uri.0.as_str(),
+            invitee.proposal_id.as_ref(),
+            invitee.prospect_id.as_ref(),
+            invitee.owner_id.as_ref(),
+            invitee.dismissed,
+            json::write(&invitee.facts),
+        ]
+    };
+    db.insert(head, tail, world.dirty.invitees.iter().map(row).collect())
+        .await?;
+    Ok(())
+}
+
+async fn write_forms(db: &mut Db<'_>, world: &World) -> Result<()> {
+    let head = "INSERT INTO routing_profile (email_key, profile)";
+    let tail = "ON CONFLICT (email_key) DO UPDATE SET profile = excluded.profile";
+    let row = |key: &String| args![key.as_str(), json::write(&world.forms[key])];
+    db.insert(head, tail, world.dirty.forms.iter().map(row).collect())
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The migrations, built into the binary.
+
+use std::borrow::Cow;
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+
+use super::error::{Error, Result};
+
+/// Version, name, and the text for each database.
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
+    1,
+    "start",
+    include_str!("../../migrations/sqlite/0001_start.sql"),
+    include_str!("../../migrations/postgres/0001_start.sql"),
+)];
+
+/// The migrations for SQLite.
+pub(super) fn sqlite() -> Migrator {
+    migrator(|(version, name, sqlite, _)| (*version, *name, *sqlite))
+}
+
+/// The migrations for Postgres.
+pub(super) fn postgres() -> Migrator {
+    migrator(|(version, name, _, postgres)| (*version, *name, *postgres))
+}
+
+type Entry = (i64, &'static str, &'static str, &'static str);
+
+fn migrator(pick: impl Fn(&Entry) -> (i64, &'static str, &'static str)) -> Migrator {
+    let migration = |entry| {
+        let (version, name, sql) = pick(entry);
+        let kind = MigrationType::Simple;
+        Migration::new(
+            version,
+            Cow::Borrowed(name),
+            kind,
+            sql.into_sql_str(),
+            false,
+        )
+    };
+    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
+}
+
+/// Tells a database of a newer version from one that failed.
+pub(super) fn checked(result: std::result::Result<(), MigrateError>) -> Result<()> {
+    result.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => Error::Newer(version),
+        error => Error::Migration(error),
+    })
+}

@@ -1,0 +1,207 @@
+//! All SQL: the only place that names sqlx. One file for each group of tables.
+
+pub mod connections;
+pub mod deliveries;
+pub mod dialect;
+pub mod error;
+pub mod events;
+pub mod fold;
+mod json;
+mod migrations;
+pub mod paging;
+pub mod proposals;
+pub mod prospects;
+pub mod sessions;
+pub mod settings;
+pub mod sql;
+pub mod users;
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Postgres, Sqlite, Transaction};
+
+pub use error::{Error, Result};
+pub use sql::Db;
+
+use crate::domain::event::{Event, NewEvent};
+use crate::domain::ids::Ids;
+use dialect::Pools;
+
+/// An open database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pools: Pools,
+}
+
+impl Store {
+    /// Opens the database that `url` names (`sqlite://path` or `postgres://…`), creates it when
+    /// it is not there, and migrates it.
+    ///
+    /// # Errors
+    /// [`Error::Url`] for a URL that cannot be used, [`Error::Newer`] for a database of a newer
+    /// version, which is left as it is, [`Error::Migration`] and [`Error::Database`] else.
+    pub async fn open(url: &str) -> Result<Self> {
+        Ok(Self {
+            pools: dialect::open(url).await?,
+        })
+    }
+
+    /// A connection for reading.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when none can be had within five seconds.
+    pub async fn read(&self) -> Result<Reader> {
+        Ok(match &self.pools {
+            Pools::Sqlite { read, .. } => Reader::Sqlite(read.acquire().await?),
+            Pools::Postgres(pool) => Reader::Postgres(pool.acquire().await?),
+        })
+    }
+
+    /// A transaction for writing. Dropping it rolls it back.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when none can be begun.
+    pub async fn begin(&self) -> Result<Tx> {
+        Ok(match &self.pools {
+            Pools::Sqlite { write, .. } => {
+                Tx::Sqlite(write.begin_with(dialect::BEGIN_SQLITE).await?)
+            }
+            Pools::Postgres(pool) => Tx::Postgres(begin_postgres(pool).await?),
+        })
+    }
+
+    /// Which database it is, for messages.
+    #[must_use]
+    pub fn engine(&self) -> &'static str {
+        match self.pools {
+            Pools::Sqlite { .. } => "SQLite",
+            Pools::Postgres(_) => "Postgres",
+        }
+    }
+
+    /// Waits until another node says that the log has grown. On SQLite there is none to say so.
+    /// The hint may be lost, merged or repeated: whoever waits reads the log anyway.
+    pub async fn listen(&self) -> Result<Option<Listener>> {
+        let Pools::Postgres(pool) = &self.pools else {
+            return Ok(None);
+        };
+        let mut listener = sqlx::postgres::PgListener::connect_with(pool).await?;
+        listener.listen(dialect::EVENTS_CHANNEL).await?;
+        Ok(Some(Listener(listener)))
+    }
+
+    /// Closes every connection, waiting at most `limit`.
+    pub async fn close(&self, limit: Duration) {
+        let close = async {
+            match &self.pools {
+                Pools::Sqlite { read, write } => {
+                    read.close().await;
+                    write.close().await;
+                }
+                Pools::Postgres(pool) => pool.close().await,
+            }
+        };
+        if tokio::time::timeout(limit, close).await.is_err() {
+            tracing::warn!("the database did not close in time");
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one home of transactions"
+)]
+async fn begin_postgres(pool: &sqlx::PgPool) -> Result<Transaction<'static, Postgres>> {
+    Ok(pool.begin().await?)
+}
+
+/// Hears from other nodes.
+#[derive(Debug)]
+pub struct Listener(sqlx::postgres::PgListener);
+
+impl Listener {
+    /// Waits for the next hint; an error means that the connection was lost, and hints with it.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when the connection is lost.
+    pub async fn hint(&mut self) -> Result<()> {
+        self.0.recv().await?;
+        Ok(())
+    }
+}
+
+/// A connection for reading.
+#[derive(Debug)]
+pub enum Reader {
+    /// Embedded.
+    Sqlite(PoolConnection<Sqlite>),
+    /// A server.
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Reader {
+    /// The connection, to run statements on.
+    pub fn db(&mut self) -> Db<'_> {
+        match self {
+            Self::Sqlite(c) => Db::Sqlite(c),
+            Self::Postgres(c) => Db::Postgres(c),
+        }
+    }
+}
+
+/// A transaction for writing.
+#[derive(Debug)]
+pub enum Tx {
+    /// Embedded.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// A server.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// The connection, to run statements on.
+    pub fn db(&mut self) -> Db<'_> {
+        match self {
+            Self::Sqlite(tx) => Db::Sqlite(tx),
+            Self::Postgres(tx) => Db::Postgres(tx),
+        }
+    }
+
+    /// Waits until no other node folds deliveries, until the end of this transaction.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when the lock cannot be had.
+    pub async fn lock_fold(&mut self) -> Result<()> {
+        if let Self::Postgres(_) = self {
+            let _: Vec<(Option<String>,)> = self
+                .db()
+                .fetch(dialect::LOCK_FOLD_POSTGRES, Vec::new())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the events to the log and commits: the only way that a durable event comes to be.
+    /// Answers them with their positions.
+    ///
+    /// # Errors
+    /// As [`Db::execute`]; nothing is committed then.
+    pub async fn commit(
+        mut self,
+        events: Vec<NewEvent>,
+        now_ms: i64,
+        ids: &dyn Ids,
+    ) -> Result<Vec<Event>> {
+        let committed = if events.is_empty() {
+            Vec::new()
+        } else {
+            events::append(&mut self.db(), events, now_ms, ids).await?
+        };
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(committed)
+    }
+}

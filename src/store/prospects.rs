@@ -1,0 +1,358 @@
+//! Prospects in the database.
+
+use sqlx::FromRow;
+
+use super::error::{Error, Result};
+use super::json;
+use super::paging::{Direction, Found, Page, SortKey};
+use super::sql::{Arg, Db, Sql, args};
+use crate::domain::email::Email;
+use crate::domain::ids::Id;
+use crate::domain::proposal::Source;
+use crate::domain::prospect::{FoldKey, Prospect, ProspectStatus};
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    owner_id: Option<String>,
+    conversation_id: String,
+    firstname: Option<String>,
+    lastname: Option<String>,
+    email: String,
+    phone: Option<String>,
+    company: Option<String>,
+    status: String,
+    source: String,
+    notes: Option<String>,
+    timezone: Option<String>,
+    tracking: String,
+    last_booking_ms: Option<i64>,
+    edited: String,
+    profile: String,
+    fold_owner_id: Option<String>,
+    fold_email_key: Option<String>,
+    form_only: bool,
+    created_ms: i64,
+    updated_ms: i64,
+    version: i64,
+}
+
+/// The columns a [`Row`] is read from.
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            "SELECT id, owner_id, conversation_id, firstname, lastname, email, phone, company, \
+             status, source, notes, timezone, tracking, last_booking_ms, edited, profile, \
+             fold_owner_id, fold_email_key, form_only, created_ms, updated_ms, version \
+             FROM prospect",
+            $tail
+        )
+    };
+}
+
+impl TryFrom<Row> for Prospect {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let fold_owner = row.fold_owner_id.map(Id::from_stored);
+        let fold_key = row.fold_email_key.map(|email_key| FoldKey {
+            owner_id: fold_owner,
+            email_key,
+        });
+        Ok(Self {
+            id: Id::from_stored(row.id),
+            owner_id: row.owner_id.map(Id::from_stored),
+            conversation_id: Id::from_stored(row.conversation_id),
+            firstname: row.firstname,
+            lastname: row.lastname,
+            email: Email::from_stored(row.email),
+            phone: row.phone,
+            company: row.company,
+            status: ProspectStatus::from_name(&row.status).ok_or(Error::Corrupt("a prospect"))?,
+            source: Source::from_name(&row.source).ok_or(Error::Corrupt("a prospect"))?,
+            notes: row.notes,
+            timezone: row.timezone,
+            tracking: json::read(&row.tracking, "a prospect's tracking")?,
+            last_booking_ms: row.last_booking_ms,
+            edited: json::read(&row.edited, "a prospect's edits")?,
+            profile: json::read(&row.profile, "a prospect's profile")?,
+            fold_key,
+            form_only: row.form_only,
+            created_ms: row.created_ms,
+            updated_ms: row.updated_ms,
+            version: row.version,
+        })
+    }
+}
+
+fn parsed(rows: Vec<Row>) -> Result<Vec<Prospect>> {
+    rows.into_iter().map(Prospect::try_from).collect()
+}
+
+/// Finds a prospect.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn find(db: &mut Db<'_>, id: &Id) -> Result<Option<Prospect>> {
+    let row: Option<Row> = db.fetch_one(select!(" WHERE id = $1"), args![id]).await?;
+    row.map(Prospect::try_from).transpose()
+}
+
+/// Finds the prospect of an owner with an address, in the form that compares equal.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_by_email(
+    db: &mut Db<'_>,
+    owner_id: Option<&Id>,
+    email_key: &str,
+) -> Result<Option<Prospect>> {
+    let sql = select!(" WHERE COALESCE(owner_id, '') = $1 AND email_key = $2");
+    let owner = owner_id.map_or("", Id::as_str);
+    let row: Option<Row> = db.fetch_one(sql, args![owner, email_key]).await?;
+    row.map(Prospect::try_from).transpose()
+}
+
+/// Reads prospects by id.
+///
+/// # Errors
+/// As [`find`].
+pub async fn by_ids(db: &mut Db<'_>, ids: impl IntoIterator<Item = &Id>) -> Result<Vec<Prospect>> {
+    let ids = ids.into_iter().map(Id::as_str);
+    parsed(db.fetch_in(select!(" WHERE id IN {in}"), ids).await?)
+}
+
+/// Reads prospects that have one of the addresses, or that webhooks know by one.
+///
+/// # Errors
+/// As [`find`].
+pub async fn by_addresses<'k>(
+    db: &mut Db<'_>,
+    email_keys: impl IntoIterator<Item = &'k str>,
+) -> Result<Vec<Prospect>> {
+    let sql = select!(" WHERE email_key IN {in} OR fold_email_key IN {in}");
+    parsed(db.fetch_in(sql, email_keys).await?)
+}
+
+/// Writes prospects, new ones (version 0) and changed ones. A changed one is written only when
+/// the row still has the version it was read with.
+///
+/// # Errors
+/// [`Error::Conflict`] when a row was changed meanwhile or a unique value is taken.
+pub async fn write(db: &mut Db<'_>, prospects: &[&Prospect]) -> Result<()> {
+    let head = "INSERT INTO prospect (id, owner_id, conversation_id, firstname, lastname, email, \
+        email_key, phone, company, status, source, notes, timezone, tracking, last_booking_ms, \
+        edited, profile, fold_owner_id, fold_email_key, form_only, name_key, search_text, \
+        created_ms, updated_ms, version)";
+    let tail = "ON CONFLICT (id) DO UPDATE SET owner_id = excluded.owner_id, \
+        firstname = excluded.firstname, lastname = excluded.lastname, email = excluded.email, \
+        email_key = excluded.email_key, phone = excluded.phone, company = excluded.company, \
+        status = excluded.status, notes = excluded.notes, timezone = excluded.timezone, \
+        tracking = excluded.tracking, last_booking_ms = excluded.last_booking_ms, \
+        edited = excluded.edited, profile = excluded.profile, \
+        fold_owner_id = excluded.fold_owner_id, fold_email_key = excluded.fold_email_key, \
+        form_only = excluded.form_only, name_key = excluded.name_key, \
+        search_text = excluded.search_text, updated_ms = excluded.updated_ms, \
+        version = excluded.version WHERE prospect.version = excluded.version - 1";
+    let written = db
+        .insert(head, tail, prospects.iter().map(|p| row_of(p)).collect())
+        .await?;
+    if written == prospects.len() as u64 {
+        Ok(())
+    } else {
+        Err(Error::Conflict(None))
+    }
+}
+
+fn row_of(p: &Prospect) -> Vec<Arg> {
+    let fold_owner = p.fold_key.as_ref().and_then(|key| key.owner_id.as_ref());
+    let fold_email = p.fold_key.as_ref().map(|key| key.email_key.as_str());
+    args![
+        &p.id,
+        p.owner_id.as_ref(),
+        &p.conversation_id,
+        p.firstname.as_deref(),
+        p.lastname.as_deref(),
+        p.email.as_str(),
+        p.email.key(),
+        p.phone.as_deref(),
+        p.company.as_deref(),
+        p.status.name(),
+        p.source.name(),
+        p.notes.as_deref(),
+        p.timezone.as_deref(),
+        json::write(&p.tracking),
+        p.last_booking_ms,
+        json::write(&p.edited),
+        json::write(&p.profile),
+        fold_owner,
+        fold_email,
+        p.form_only,
+        p.name_key(),
+        p.search_text(),
+        p.created_ms,
+        p.updated_ms,
+        p.version + 1,
+    ]
+}
+
+/// Deletes a prospect that still has the version it was read with.
+///
+/// # Errors
+/// [`Error::Conflict`] when it was changed meanwhile or still has proposals.
+pub async fn delete(db: &mut Db<'_>, prospect: &Prospect) -> Result<()> {
+    let sql = "DELETE FROM prospect WHERE id = $1 AND version = $2";
+    match db
+        .execute(sql, args![&prospect.id, prospect.version])
+        .await?
+    {
+        1 => Ok(()),
+        _ => Err(Error::Conflict(None)),
+    }
+}
+
+/// What a list of prospects is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// When it was made.
+    Created(Direction),
+    /// When it changed.
+    Updated,
+    /// First name, then last.
+    Name,
+}
+
+/// Whose prospects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnerFilter {
+    /// This user's.
+    User(Id),
+    /// Nobody's.
+    Nobody,
+}
+
+/// Which prospects a list shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only with this status.
+    pub status: Option<ProspectStatus>,
+    /// Only this owner's.
+    pub owner: Option<OwnerFilter>,
+    /// Only what this user owns, whatever else is asked: what a member may see.
+    pub visible_to: Option<Id>,
+    /// Only from this source.
+    pub source: Option<Source>,
+    /// Only with this text in name, e-mail, phone or company, in the form search compares.
+    pub search: Option<String>,
+}
+
+impl Filter {
+    fn apply(&self, sql: &mut Sql) {
+        if let Some(status) = self.status {
+            sql.filter("status = ?", args![status.name()]);
+        }
+        match &self.owner {
+            Some(OwnerFilter::User(id)) => sql.filter("owner_id = ?", args![id]),
+            Some(OwnerFilter::Nobody) => sql.filter("owner_id IS NULL", args![]),
+            None => {}
+        }
+        if let Some(user) = &self.visible_to {
+            sql.filter("owner_id = ?", args![user]);
+        }
+        if let Some(source) = self.source {
+            sql.filter("source = ?", args![source.name()]);
+        }
+        if let Some(search) = &self.search {
+            sql.filter("search_text LIKE ? ESCAPE '!'", args![like(search)]);
+        }
+    }
+}
+
+/// A LIKE pattern that finds the text anywhere, `%` and `_` taken as they are.
+fn like(text: &str) -> String {
+    let escaped = text
+        .replace('!', "!!")
+        .replace('%', "!%")
+        .replace('_', "!_");
+    format!("%{escaped}%")
+}
+
+/// Lists prospects.
+///
+/// # Errors
+/// As [`find`].
+pub async fn list(
+    db: &mut Db<'_>,
+    filter: &Filter,
+    sort: Sort,
+    page: Page,
+) -> Result<Found<Prospect>> {
+    let mut count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM prospect");
+    filter.apply(&mut count);
+    let (text, args) = count.build();
+    let total = db.fetch_int(text, args).await?;
+    let mut sql = Sql::new(select!(""));
+    filter.apply(&mut sql);
+    let (behind, order) = match sort {
+        Sort::Created(Direction::Descending) => (
+            "(created_ms, id) < (?, ?)",
+            " ORDER BY created_ms DESC, id DESC LIMIT ?",
+        ),
+        Sort::Created(Direction::Ascending) => (
+            "(created_ms, id) > (?, ?)",
+            " ORDER BY created_ms, id LIMIT ?",
+        ),
+        Sort::Updated => (
+            "(updated_ms, id) < (?, ?)",
+            " ORDER BY updated_ms DESC, id DESC LIMIT ?",
+        ),
+        Sort::Name => ("(name_key, id) > (?, ?)", " ORDER BY name_key, id LIMIT ?"),
+    };
+    if let Some(position) = page.after {
+        sql.filter(behind, args![position.key, position.id]);
+    }
+    sql.push(order, args![page.limit + 1]);
+    let (text, args) = sql.build();
+    Ok(Found {
+        items: parsed(db.fetch(text, args).await?)?,
+        total,
+    })
+}
+
+/// The value a prospect has in a sorted list.
+#[must_use]
+pub fn sort_key(prospect: &Prospect, sort: Sort) -> SortKey {
+    match sort {
+        Sort::Created(_) => SortKey::Int(prospect.created_ms),
+        Sort::Updated => SortKey::Int(prospect.updated_ms),
+        Sort::Name => SortKey::Text(prospect.name_key()),
+    }
+}
+
+/// How many prospects there are by status.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn counts(db: &mut Db<'_>, visible_to: Option<&Id>) -> Result<Vec<(String, i64)>> {
+    let mut sql = Sql::new("SELECT status, CAST(COUNT(*) AS BIGINT) FROM prospect");
+    if let Some(user) = visible_to {
+        sql.filter("owner_id = ?", args![user]);
+    }
+    sql.push(" GROUP BY status", args![]);
+    let (text, args) = sql.build();
+    db.fetch(text, args).await
+}
+
+/// A few prospects of an owner, to hand over before the user goes.
+///
+/// # Errors
+/// As [`find`].
+pub async fn some_of_owner(db: &mut Db<'_>, owner: &Id, limit: i64) -> Result<Vec<Prospect>> {
+    parsed(
+        db.fetch(
+            select!(" WHERE owner_id = $1 ORDER BY id LIMIT $2"),
+            args![owner, limit],
+        )
+        .await?,
+    )
+}

@@ -1,0 +1,127 @@
+//! Sessions and the refresh tokens that prolong them.
+
+use sqlx::FromRow;
+
+use super::error::Result;
+use super::sql::{Db, args};
+use crate::domain::ids::Id;
+
+/// A live session's user.
+#[derive(Debug, FromRow)]
+pub struct Live {
+    /// The user.
+    pub user_id: String,
+    /// Its address.
+    pub email: String,
+    /// What it may do now, whatever it might when it signed in.
+    pub role: String,
+}
+
+/// Begins a session.
+///
+/// # Errors
+/// [`super::Error::Conflict`] when the user is gone, [`super::Error::Database`] else.
+pub async fn insert(
+    db: &mut Db<'_>,
+    id: &Id,
+    user_id: &Id,
+    now_ms: i64,
+    expires_ms: i64,
+) -> Result<()> {
+    let sql = "INSERT INTO session (id, user_id, created_ms, expires_ms) VALUES ($1, $2, $3, $4)";
+    db.execute(sql, args![id, user_id, now_ms, expires_ms])
+        .await?;
+    Ok(())
+}
+
+/// Finds the user of a session that has neither ended nor expired.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn live(db: &mut Db<'_>, id: &Id, now_ms: i64) -> Result<Option<Live>> {
+    let sql = "SELECT session.user_id, app_user.email, app_user.role FROM session \
+        JOIN app_user ON app_user.id = session.user_id \
+        WHERE session.id = $1 AND session.ended_ms IS NULL AND session.expires_ms > $2";
+    db.fetch_one(sql, args![id, now_ms]).await
+}
+
+/// Ends a session; answers whether it was live.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn end(db: &mut Db<'_>, id: &Id, now_ms: i64) -> Result<bool> {
+    let sql = "UPDATE session SET ended_ms = $1 WHERE id = $2 AND ended_ms IS NULL";
+    Ok(db.execute(sql, args![now_ms, id]).await? == 1)
+}
+
+/// Ends all sessions of a user; answers which were live.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn end_all(db: &mut Db<'_>, user_id: &Id, now_ms: i64) -> Result<Vec<Id>> {
+    let select =
+        "SELECT id FROM session WHERE user_id = $1 AND ended_ms IS NULL AND expires_ms > $2";
+    let rows: Vec<(String,)> = db.fetch(select, args![user_id, now_ms]).await?;
+    let end = "UPDATE session SET ended_ms = $1 WHERE user_id = $2 AND ended_ms IS NULL";
+    db.execute(end, args![now_ms, user_id]).await?;
+    Ok(rows.into_iter().map(|(id,)| Id::from_stored(id)).collect())
+}
+
+/// Lets a session live longer.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn prolong(db: &mut Db<'_>, id: &Id, expires_ms: i64) -> Result<()> {
+    let sql = "UPDATE session SET expires_ms = $1 WHERE id = $2";
+    db.execute(sql, args![expires_ms, id]).await?;
+    Ok(())
+}
+
+/// Adds a refresh token, of which only a hash is kept.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn insert_token(db: &mut Db<'_>, hash: &str, session: &Id, now_ms: i64) -> Result<()> {
+    let sql = "INSERT INTO refresh_token (hash, session_id, created_ms) VALUES ($1, $2, $3)";
+    db.execute(sql, args![hash, session, now_ms]).await?;
+    Ok(())
+}
+
+/// A refresh token that was shown to us.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// It is ours, and this was its first use.
+    Fresh(Id),
+    /// It is ours, and was used before: somebody has a copy.
+    Used(Id),
+    /// It is not ours.
+    Unknown,
+}
+
+/// Uses a refresh token. Of two uses at once, only one finds it fresh.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn use_token(db: &mut Db<'_>, hash: &str, now_ms: i64) -> Result<Shown> {
+    let mark = "UPDATE refresh_token SET used_ms = $1 WHERE hash = $2 AND used_ms IS NULL";
+    let fresh = db.execute(mark, args![now_ms, hash]).await? == 1;
+    let sql = "SELECT session_id FROM refresh_token WHERE hash = $1";
+    let row: Option<(String,)> = db.fetch_one(sql, args![hash]).await?;
+    Ok(match row {
+        Some((id,)) if fresh => Shown::Fresh(Id::from_stored(id)),
+        Some((id,)) => Shown::Used(Id::from_stored(id)),
+        None => Shown::Unknown,
+    })
+}
+
+/// Forgets sessions that ended or expired before `before_ms`, with their tokens.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn forget(db: &mut Db<'_>, before_ms: i64) -> Result<u64> {
+    db.execute(
+        "DELETE FROM session WHERE expires_ms < $1 OR ended_ms < $1",
+        args![before_ms],
+    )
+    .await
+}

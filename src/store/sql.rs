@@ -1,0 +1,316 @@
+//! Runs one SQL text on either database. Every statement of the store goes through here, so the
+//! text must hold on both: `$n` placeholders, no functions that only one of them has.
+
+use bytes::Bytes;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, SqlSafeStr, SqlStr, SqliteConnection};
+
+use super::error::{Error, Result};
+
+/// A connection to either database.
+#[derive(Debug)]
+pub enum Db<'c> {
+    /// Embedded.
+    Sqlite(&'c mut SqliteConnection),
+    /// A server.
+    Postgres(&'c mut PgConnection),
+}
+
+/// A value for a placeholder.
+#[derive(Debug, Clone)]
+pub enum Arg {
+    /// TEXT.
+    Text(Option<String>),
+    /// BIGINT.
+    Int(Option<i64>),
+    /// BOOLEAN.
+    Bool(bool),
+    /// BLOB or BYTEA.
+    Blob(Option<Bytes>),
+}
+
+macro_rules! into_arg {
+    ($($from:ty => |$v:ident| $arg:expr;)*) => {
+        $(impl From<$from> for Arg { fn from($v: $from) -> Self { $arg } })*
+    };
+}
+into_arg! {
+    &str => |v| Self::Text(Some(v.to_owned()));
+    String => |v| Self::Text(Some(v));
+    Option<String> => |v| Self::Text(v);
+    Option<&str> => |v| Self::Text(v.map(str::to_owned));
+    &crate::domain::ids::Id => |v| Self::Text(Some(v.as_str().to_owned()));
+    Option<&crate::domain::ids::Id> => |v| Self::Text(v.map(|id| id.as_str().to_owned()));
+    i64 => |v| Self::Int(Some(v));
+    Option<i64> => |v| Self::Int(v);
+    bool => |v| Self::Bool(v);
+    Bytes => |v| Self::Blob(Some(v));
+}
+
+/// The values of a statement's placeholders, in order.
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { vec![$($crate::store::sql::Arg::from($value)),*] };
+}
+pub(crate) use args;
+
+/// A row that can be read from either database.
+pub trait Record:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+impl<T> Record for T where
+    T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+
+macro_rules! bound {
+    ($query:expr, $args:expr) => {{
+        let mut query = $query;
+        for arg in $args {
+            query = match arg {
+                Arg::Text(value) => query.bind(value),
+                Arg::Int(value) => query.bind(value),
+                Arg::Bool(value) => query.bind(value),
+                Arg::Blob(value) => query.bind(value.map(|bytes| bytes.to_vec())),
+            };
+        }
+        query
+    }};
+}
+
+impl Db<'_> {
+    /// Runs a statement and answers how many rows it changed.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] on a unique or foreign-key violation, [`Error::Database`] else.
+    pub async fn execute(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<u64> {
+        let sql: SqlStr = sql.into_sql_str();
+        let changed = match self {
+            Self::Sqlite(c) => bound!(sqlx::query(sql), args)
+                .execute(&mut **c)
+                .await?
+                .rows_affected(),
+            Self::Postgres(c) => bound!(sqlx::query(sql), args)
+                .execute(&mut **c)
+                .await?
+                .rows_affected(),
+        };
+        Ok(changed)
+    }
+
+    /// Reads all rows.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when the statement fails or a row has another shape.
+    pub async fn fetch<T: Record>(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg>,
+    ) -> Result<Vec<T>> {
+        let sql: SqlStr = sql.into_sql_str();
+        let rows = match self {
+            Self::Sqlite(c) => {
+                bound!(sqlx::query_as(sql), args)
+                    .fetch_all(&mut **c)
+                    .await?
+            }
+            Self::Postgres(c) => {
+                bound!(sqlx::query_as(sql), args)
+                    .fetch_all(&mut **c)
+                    .await?
+            }
+        };
+        Ok(rows)
+    }
+
+    /// Reads the first row, if there is one.
+    ///
+    /// # Errors
+    /// As [`Db::fetch`].
+    pub async fn fetch_one<T: Record>(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg>,
+    ) -> Result<Option<T>> {
+        Ok(self.fetch(sql, args).await?.into_iter().next())
+    }
+
+    /// Reads a single number, such as a count.
+    ///
+    /// # Errors
+    /// As [`Db::fetch`]; [`Error::Corrupt`] when there is no row.
+    pub async fn fetch_int(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<i64> {
+        let row: Option<(i64,)> = self.fetch_one(sql, args).await?;
+        row.map(|(n,)| n).ok_or(Error::Corrupt("a counter"))
+    }
+
+    /// Inserts many rows by as few statements as there are bits in their number, so that each
+    /// size of statement is prepared once. Answers how many rows were written.
+    ///
+    /// `head` is the text up to `VALUES`, `tail` what follows the values.
+    ///
+    /// # Errors
+    /// As [`Db::execute`].
+    pub async fn insert(
+        &mut self,
+        head: &'static str,
+        tail: &'static str,
+        rows: Vec<Vec<Arg>>,
+    ) -> Result<u64> {
+        let mut written = 0;
+        let mut rows = rows.into_iter();
+        while rows.len() > 0 {
+            let n = largest_power_of_two(rows.len().min(MAX_ROWS));
+            let chunk: Vec<Vec<Arg>> = rows.by_ref().take(n).collect();
+            let sql = format!("{head} VALUES {} {tail}", placeholders(n, chunk[0].len()));
+            let args = chunk.into_iter().flatten().collect();
+            written += self.execute(AssertSqlSafe(sql), args).await?;
+        }
+        Ok(written)
+    }
+
+    /// Reads the rows whose column is one of `keys`: `{in}` in the text stands for the list.
+    ///
+    /// # Errors
+    /// As [`Db::fetch`].
+    pub async fn fetch_in<'k, T: Record>(
+        &mut self,
+        sql: &'static str,
+        keys: impl IntoIterator<Item = &'k str>,
+    ) -> Result<Vec<T>> {
+        let keys: Vec<&str> = keys.into_iter().collect();
+        let mut found = Vec::new();
+        for chunk in keys.chunks(MAX_KEYS) {
+            let size = chunk.len().next_power_of_two();
+            let list: Vec<String> = (1..=size).map(|n| format!("${n}")).collect();
+            let sql = sql.replace("{in}", &format!("({})", list.join(", ")));
+            // The last key fills up the list, so that each size of statement is prepared once.
+            let padded = (0..size)
+                .map(|n| Arg::from(chunk[n.min(chunk.len() - 1)]))
+                .collect();
+            found.extend(self.fetch(AssertSqlSafe(sql), padded).await?);
+        }
+        Ok(found)
+    }
+
+    /// Runs a statement for the rows whose column is one of `keys`, as [`Db::fetch_in`].
+    ///
+    /// # Errors
+    /// As [`Db::execute`].
+    pub async fn execute_in<'k>(
+        &mut self,
+        sql: &'static str,
+        keys: impl IntoIterator<Item = &'k str>,
+    ) -> Result<u64> {
+        let keys: Vec<&str> = keys.into_iter().collect();
+        let mut changed = 0;
+        for chunk in keys.chunks(MAX_KEYS) {
+            let list: Vec<String> = (1..=chunk.len()).map(|n| format!("${n}")).collect();
+            let sql = sql.replace("{in}", &format!("({})", list.join(", ")));
+            let args = chunk.iter().map(|key| Arg::from(*key)).collect();
+            changed += self.execute(AssertSqlSafe(sql), args).await?;
+        }
+        Ok(changed)
+    }
+}
+
+/// Rows in one INSERT: SQLite takes 32,766 values, Postgres 65,535.
+const MAX_ROWS: usize = 256;
+
+/// Keys in one list.
+const MAX_KEYS: usize = 1024;
+
+fn largest_power_of_two(n: usize) -> usize {
+    1 << n.ilog2()
+}
+
+/// `($1, $2), ($3, $4)` for two rows of two columns.
+fn placeholders(rows: usize, columns: usize) -> String {
+    let row = |r: usize| {
+        let list: Vec<String> = (1..=columns)
+            .map(|c| format!("${}", r * columns + c))
+            .collect();
+        format!("({})", list.join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// A statement put together from pieces, such as a list with optional filters.
+#[derive(Debug)]
+pub struct Sql {
+    text: String,
+    args: Vec<Arg>,
+    joiner: &'static str,
+}
+
+impl Sql {
+    /// A statement that begins with `text`, to which conditions can be added.
+    #[must_use]
+    pub fn new(text: &'static str) -> Self {
+        Self {
+            text: text.to_owned(),
+            args: Vec::new(),
+            joiner: " WHERE ",
+        }
+    }
+
+    /// A statement whose `?` each stand for the next of `args`, to which more text can be added.
+    #[must_use]
+    pub fn update(text: &'static str, args: Vec<Arg>) -> Self {
+        let mut sql = Self::new("");
+        sql.push(text, args);
+        sql
+    }
+
+    /// Adds a condition; each `?` in it stands for the next of `args`.
+    pub fn filter(&mut self, condition: &'static str, args: Vec<Arg>) {
+        self.text.push_str(self.joiner);
+        self.joiner = " AND ";
+        self.push(condition, args);
+    }
+
+    /// Adds text as it is; each `?` in it stands for the next of `args`.
+    pub fn push(&mut self, text: &'static str, args: Vec<Arg>) {
+        let mut next = self.args.len();
+        for (n, piece) in text.split('?').enumerate() {
+            if n > 0 {
+                next += 1;
+                self.text.push_str(&format!("${next}"));
+            }
+            self.text.push_str(piece);
+        }
+        self.args.extend(args);
+    }
+
+    /// The statement, ready to run.
+    #[must_use]
+    pub fn build(self) -> (AssertSqlSafe<String>, Vec<Arg>) {
+        (AssertSqlSafe(self.text), self.args)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_numbered_in_order() {
+        let mut sql = Sql::new("SELECT id FROM t");
+        sql.filter("a = ?", args![1_i64]);
+        sql.filter("(b, c) < (?, ?)", args![2_i64, "x"]);
+        sql.push(" LIMIT ?", args![5_i64]);
+        let (text, args) = sql.build();
+        assert_eq!(
+            text.0,
+            "SELECT id FROM t WHERE a = $1 AND (b, c) < ($2, $3) LIMIT $4"
+        );
+        assert_eq!(args.len(), 4);
+    }
+
+    #[test]
+    fn rows_are_split_by_powers_of_two() {
+        assert_eq!(largest_power_of_two(100), 64);
+        assert_eq!(placeholders(2, 2), "($1, $2), ($3, $4)");
+    }
+}

@@ -1,0 +1,213 @@
+//! Users in the database.
+
+use sqlx::FromRow;
+
+use super::error::{Error, Result};
+use super::paging::{Found, Page, SortKey};
+use super::sql::{Db, Sql, args};
+use crate::domain::email::Email;
+use crate::domain::ids::Id;
+use crate::domain::user::{Role, User};
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    email: String,
+    name: String,
+    role: String,
+    calendly_user_uri: Option<String>,
+    created_ms: i64,
+    updated_ms: i64,
+    version: i64,
+}
+
+/// The columns a [`Row`] is read from.
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            "SELECT id, email, name, role, calendly_user_uri, created_ms, updated_ms, version \
+             FROM app_user",
+            $tail
+        )
+    };
+}
+
+impl TryFrom<Row> for User {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            id: Id::from_stored(row.id),
+            email: Email::from_stored(row.email),
+            name: row.name,
+            role: Role::from_name(&row.role).ok_or(Error::Corrupt("a user"))?,
+            calendly_user_uri: row.calendly_user_uri,
+            created_ms: row.created_ms,
+            updated_ms: row.updated_ms,
+            version: row.version,
+        })
+    }
+}
+
+fn parsed(rows: Vec<Row>) -> Result<Vec<User>> {
+    rows.into_iter().map(User::try_from).collect()
+}
+
+/// Finds a user.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub async fn find(db: &mut Db<'_>, id: &Id) -> Result<Option<User>> {
+    let row: Option<Row> = db.fetch_one(select!(" WHERE id = $1"), args![id]).await?;
+    row.map(User::try_from).transpose()
+}
+
+/// Finds a user by address, in the form that compares equal.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_by_email(db: &mut Db<'_>, email_key: &str) -> Result<Option<User>> {
+    let row: Option<Row> = db
+        .fetch_one(select!(" WHERE email_key = $1"), args![email_key])
+        .await?;
+    row.map(User::try_from).transpose()
+}
+
+/// A user's password hash, in PHC format.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn password_hash(db: &mut Db<'_>, email_key: &str) -> Result<Option<(Id, String)>> {
+    let sql = "SELECT id, password_hash FROM app_user WHERE email_key = $1";
+    let row: Option<(String, String)> = db.fetch_one(sql, args![email_key]).await?;
+    Ok(row.map(|(id, hash)| (Id::from_stored(id), hash)))
+}
+
+/// How many users there are.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn count(db: &mut Db<'_>) -> Result<i64> {
+    db.fetch_int("SELECT CAST(COUNT(*) AS BIGINT) FROM app_user", args![])
+        .await
+}
+
+/// Adds a user.
+///
+/// # Errors
+/// [`Error::Conflict`] when the address or the Calendly URI is taken.
+pub async fn insert(db: &mut Db<'_>, user: &User, password_hash: &str) -> Result<()> {
+    let sql = "INSERT INTO app_user (id, email, email_key, name, role, calendly_user_uri, \
+        password_hash, created_ms, updated_ms, version) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let args = args![
+        &user.id,
+        user.email.as_str(),
+        user.email.key(),
+        user.name.as_str(),
+        user.role.name(),
+        user.calendly_user_uri.as_deref(),
+        password_hash,
+        user.created_ms,
+        user.updated_ms,
+        user.version + 1,
+    ];
+    db.execute(sql, args).await?;
+    Ok(())
+}
+
+/// Whether another admin would remain without this user: what every statement that takes an
+/// admin away requires.
+const ANOTHER_ADMIN: &str =
+    " AND (role <> 'admin' OR (SELECT COUNT(*) FROM app_user WHERE role = 'admin') > 1)";
+
+/// Writes a changed user, when the row still has the version it was read with. Answers whether
+/// it did; it does not when that would take the last admin away.
+///
+/// # Errors
+/// [`Error::Conflict`] when the address or the Calendly URI is taken.
+pub async fn update(db: &mut Db<'_>, user: &User, password_hash: Option<&str>) -> Result<bool> {
+    let mut sql = Sql::update(
+        "UPDATE app_user SET email = ?, email_key = ?, name = ?, role = ?, \
+        calendly_user_uri = ?, password_hash = COALESCE(?, password_hash), updated_ms = ?, \
+        version = version + 1 WHERE id = ? AND version = ?",
+        args![
+            user.email.as_str(),
+            user.email.key(),
+            user.name.as_str(),
+            user.role.name(),
+            user.calendly_user_uri.as_deref(),
+            password_hash,
+            user.updated_ms,
+            &user.id,
+            user.version,
+        ],
+    );
+    if user.role != Role::Admin {
+        sql.push(ANOTHER_ADMIN, args![]);
+    }
+    let (text, args) = sql.build();
+    Ok(db.execute(text, args).await? == 1)
+}
+
+/// Deletes a user. Answers whether it did; it does not when that would take the last admin away.
+///
+/// # Errors
+/// [`Error::Conflict`] when the user still owns something.
+pub async fn delete(db: &mut Db<'_>, id: &Id) -> Result<bool> {
+    let mut sql = Sql::update("DELETE FROM app_user WHERE id = ?", args![id]);
+    sql.push(ANOTHER_ADMIN, args![]);
+    let (text, args) = sql.build();
+    Ok(db.execute(text, args).await? == 1)
+}
+
+/// Lists users, oldest first.
+///
+/// # Errors
+/// As [`find`].
+pub async fn list(db: &mut Db<'_>, page: Page) -> Result<Found<User>> {
+    let total = count(db).await?;
+    let mut sql = Sql::new(select!(""));
+    if let Some(position) = page.after {
+        sql.filter(
+            "(created_ms, id) > (?, ?)",
+            args![position.key, position.id],
+        );
+    }
+    sql.push(" ORDER BY created_ms, id LIMIT ?", args![page.limit + 1]);
+    let (text, args) = sql.build();
+    Ok(Found {
+        items: parsed(db.fetch(text, args).await?)?,
+        total,
+    })
+}
+
+/// The value a user has in the list.
+#[must_use]
+pub fn sort_key(user: &User) -> SortKey {
+    SortKey::Int(user.created_ms)
+}
+
+/// The users that any of the Calendly URIs, addresses or ids name.
+///
+/// # Errors
+/// As [`find`].
+pub async fn named<'k>(
+    db: &mut Db<'_>,
+    uris: impl IntoIterator<Item = &'k str>,
+    email_keys: impl IntoIterator<Item = &'k str>,
+    ids: impl IntoIterator<Item = &'k str>,
+) -> Result<Vec<User>> {
+    let mut rows: Vec<Row> = db
+        .fetch_in(select!(" WHERE calendly_user_uri IN {in}"), uris)
+        .await?;
+    rows.extend(
+        db.fetch_in::<Row>(select!(" WHERE email_key IN {in}"), email_keys)
+            .await?,
+    );
+    rows.extend(
+        db.fetch_in::<Row>(select!(" WHERE id IN {in}"), ids)
+            .await?,
+    );
+    parsed(rows)
+}
