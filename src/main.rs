@@ -1,2 +1,7 @@
 //! Starts the program: arguments, logging, exit code.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bookbell::cli::run()
+}

@@ -28,7 +28,7 @@ CREATE TABLE session (
     expires_ms BIGINT NOT NULL,
     ended_ms BIGINT
 );
-CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_of_user ON session (user_id);
 CREATE INDEX session_expires ON session (expires_ms);
 
 CREATE TABLE refresh_token (

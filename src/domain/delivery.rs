@@ -84,6 +84,13 @@ impl Reason {
         Self::SignatureMismatch,
     ];
 
+    /// Those for which a request is refused and its body not kept.
+    pub const REFUSALS: [Self; 3] = [
+        Self::SignatureMissing,
+        Self::SignatureMalformed,
+        Self::SignatureMismatch,
+    ];
+
     /// The name used on the wire and in the database.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -118,6 +125,15 @@ pub struct Timings {
     pub folded_us: u64,
     /// How many deliveries shared the commit.
     pub batch_size: u64,
+}
+
+/// The delivery that stands for an event; others are its duplicates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its id.
+    pub id: Id,
+    /// Why it is held, if it is.
+    pub held: Option<Reason>,
 }
 
 /// A delivery as it is kept.

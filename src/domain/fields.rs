@@ -106,16 +106,19 @@ impl Fields {
 
     /// Takes a text that must be there.
     pub fn required_text(&mut self, field: &str, max: usize) -> Option<String> {
-        self.required(field)?;
+        self.required_value(field)?;
         self.some_text(field, max)
     }
 
-    /// Notes a fault unless the field is there; answers whether it is.
-    pub fn required(&mut self, field: &str) -> Option<()> {
-        if self.rest.contains_key(field) {
-            Some(())
-        } else {
-            self.refuse(field, "is required")
+    /// Notes a fault unless the field is there and not null; answers whether it is.
+    pub fn required_value(&mut self, field: &str) -> Option<()> {
+        match self.rest.get(field) {
+            None => self.refuse(field, "is required"),
+            Some(Value::Null) => {
+                self.rest.remove(field);
+                self.refuse(field, "must not be null")
+            }
+            Some(_) => Some(()),
         }
     }
 

@@ -8,7 +8,7 @@ use sqlx::FromRow;
 use super::error::{Error, Result};
 use super::paging::{Found, Page, SortKey};
 use super::sql::{Arg, Db, Sql, args};
-use crate::domain::delivery::{Delivery, DeliveryStatus, Reason};
+use crate::domain::delivery::{Delivery, DeliveryStatus, Reason, Standing};
 use crate::domain::ids::Id;
 
 #[derive(FromRow)]
@@ -80,31 +80,12 @@ pub async fn find(db: &mut Db<'_>, id: &Id) -> Result<Option<Delivery>> {
     row.map(Delivery::try_from).transpose()
 }
 
-/// The delivery that stands for an event.
-#[derive(Debug, Clone, FromRow)]
-pub struct Standing {
+#[derive(FromRow)]
+struct StandingRow {
     dedupe_key: String,
     id: String,
     status: String,
     reason: Option<String>,
-}
-
-impl Standing {
-    /// Its id.
-    #[must_use]
-    pub fn id(&self) -> Id {
-        Id::from_stored(self.id.clone())
-    }
-
-    /// Why it is held back, if it is.
-    #[must_use]
-    pub fn held(&self) -> Option<Reason> {
-        let held = self.status == DeliveryStatus::Quarantined.name();
-        self.reason
-            .as_deref()
-            .filter(|_| held)
-            .and_then(Reason::from_name)
-    }
 }
 
 /// Which of the events are known already, by their natural keys.
@@ -117,11 +98,23 @@ pub async fn standing<'k>(
 ) -> Result<HashMap<String, Standing>> {
     let sql = "SELECT dedupe_key, id, status, reason FROM delivery \
         WHERE dedupe_key IN {in} AND duplicate_of IS NULL";
-    let rows: Vec<Standing> = db.fetch_in(sql, keys).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.dedupe_key.clone(), row))
-        .collect())
+    let rows: Vec<StandingRow> = db.fetch_in(sql, keys).await?;
+    let read = |row: StandingRow| {
+        let held = row.status == DeliveryStatus::Quarantined.name();
+        let held = row
+            .reason
+            .as_deref()
+            .filter(|_| held)
+            .and_then(Reason::from_name);
+        (
+            row.dedupe_key,
+            Standing {
+                id: Id::from_stored(row.id),
+                held,
+            },
+        )
+    };
+    Ok(rows.into_iter().map(read).collect())
 }
 
 /// Archives new deliveries.
@@ -294,4 +287,13 @@ pub async fn list(db: &mut Db<'_>, filter: &Filter, page: Page) -> Result<Found<
 #[must_use]
 pub fn sort_key(delivery: &Delivery) -> SortKey {
     SortKey::Int(delivery.received_ms)
+}
+
+/// How many deliveries there are by status.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn counts(db: &mut Db<'_>) -> Result<Vec<(String, i64)>> {
+    let sql = "SELECT status, CAST(COUNT(*) AS BIGINT) FROM delivery GROUP BY status";
+    db.fetch(sql, args![]).await
 }

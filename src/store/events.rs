@@ -141,14 +141,29 @@ pub async fn after_for(
     caller: &Caller,
 ) -> Result<Vec<Event>> {
     let mut sql = Sql::new(COLUMNS);
+    heard(&mut sql, since, caller);
+    sql.push(" ORDER BY seq LIMIT ?", args![limit]);
+    read(db, sql).await
+}
+
+/// How many events a caller may hear of after a position.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn count_for(db: &mut Db<'_>, since: Seq, caller: &Caller) -> Result<i64> {
+    let mut sql = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM event");
+    heard(&mut sql, since, caller);
+    let (text, args) = sql.build();
+    db.fetch_int(text, args).await
+}
+
+fn heard(sql: &mut Sql, since: Seq, caller: &Caller) {
     sql.filter("seq > ?", args![since]);
     if caller.is_admin() {
         sql.filter("admins", args![]);
     } else {
         sql.filter("user_id = ?", args![&caller.user_id]);
     }
-    sql.push(" ORDER BY seq LIMIT ?", args![limit]);
-    read(db, sql).await
 }
 
 async fn read(db: &mut Db<'_>, sql: Sql) -> Result<Vec<Event>> {

@@ -260,3 +260,23 @@ async fn write_forms(db: &mut Db<'_>, world: &World) -> Result<()> {
         .await?;
     Ok(())
 }
+
+/// Lets later deliveries about a prospect's bookings know that a person deleted it.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn dismiss_prospect(db: &mut Db<'_>, prospect: &Id) -> Result<()> {
+    let sql = "UPDATE invitee SET dismissed = $1, prospect_id = NULL WHERE prospect_id = $2";
+    db.execute(sql, args![true, prospect]).await?;
+    Ok(())
+}
+
+/// Moves a prospect's bookings to another one.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn move_bookings(db: &mut Db<'_>, from: &Id, to: &Id) -> Result<()> {
+    let sql = "UPDATE invitee SET prospect_id = $1 WHERE prospect_id = $2";
+    db.execute(sql, args![to, from]).await?;
+    Ok(())
+}

@@ -54,16 +54,23 @@ pub async fn end(db: &mut Db<'_>, id: &Id, now_ms: i64) -> Result<bool> {
     Ok(db.execute(sql, args![now_ms, id]).await? == 1)
 }
 
-/// Ends all sessions of a user; answers which were live.
+/// Ends all sessions of a user but `keep`; answers which were live.
 ///
 /// # Errors
 /// [`super::Error::Database`].
-pub async fn end_all(db: &mut Db<'_>, user_id: &Id, now_ms: i64) -> Result<Vec<Id>> {
-    let select =
-        "SELECT id FROM session WHERE user_id = $1 AND ended_ms IS NULL AND expires_ms > $2";
-    let rows: Vec<(String,)> = db.fetch(select, args![user_id, now_ms]).await?;
-    let end = "UPDATE session SET ended_ms = $1 WHERE user_id = $2 AND ended_ms IS NULL";
-    db.execute(end, args![now_ms, user_id]).await?;
+pub async fn end_all(
+    db: &mut Db<'_>,
+    user_id: &Id,
+    keep: Option<&Id>,
+    now_ms: i64,
+) -> Result<Vec<Id>> {
+    let keep = keep.map_or("", Id::as_str);
+    let select = "SELECT id FROM session \
+        WHERE user_id = $1 AND ended_ms IS NULL AND expires_ms > $2 AND id <> $3";
+    let rows: Vec<(String,)> = db.fetch(select, args![user_id, now_ms, keep]).await?;
+    let end = "UPDATE session SET ended_ms = $1 \
+        WHERE user_id = $2 AND ended_ms IS NULL AND id <> $3";
+    db.execute(end, args![now_ms, user_id, keep]).await?;
     Ok(rows.into_iter().map(|(id,)| Id::from_stored(id)).collect())
 }
 

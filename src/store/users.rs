@@ -92,6 +92,15 @@ pub async fn count(db: &mut Db<'_>) -> Result<i64> {
         .await
 }
 
+/// How many admins there are.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn count_admins(db: &mut Db<'_>) -> Result<i64> {
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM app_user WHERE role = 'admin'";
+    db.fetch_int(sql, args![]).await
+}
+
 /// Adds a user.
 ///
 /// # Errors

@@ -1,0 +1,302 @@
+//! Sessions: signing in, the tokens that prove it, and how they end.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::log::SessionEnd;
+use super::{App, Error, Result};
+use crate::domain::event::{Audience, NewEvent, SESSION_ENDED};
+use crate::domain::ids::Id;
+use crate::domain::time::UtcMs;
+use crate::domain::user::{Caller, Role, User};
+use crate::store::{self, sessions::Shown};
+
+/// How long an access token is good for. Its session is looked up at each use, so ending the
+/// session ends the token.
+const ACCESS_MS: i64 = 60 * 60 * 1000;
+
+/// How long a session lives after its last refresh.
+const SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Why a token was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenError {
+    /// There is none.
+    Missing,
+    /// It is not ours, or its session has ended.
+    Invalid,
+    /// Its time is over.
+    Expired,
+}
+
+impl TokenError {
+    /// The stable code, over HTTP and over sockets.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Missing => "token_missing",
+            Self::Invalid => "token_invalid",
+            Self::Expired => "token_expired",
+        }
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// The token in the value of an `Authorization: Bearer` header.
+#[must_use]
+pub fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    sid: String,
+    iat: i64,
+    exp: i64,
+}
+
+/// Signs and reads access tokens (HS256 only) and signs cursors.
+pub struct Tokens {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    validation: Validation,
+    pub(super) cursor_key: [u8; 32],
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens")
+    }
+}
+
+impl Tokens {
+    /// Tokens under a secret.
+    #[must_use]
+    pub fn new(secret: &[u8]) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        // The program's own clock decides, so that tests can fix it.
+        validation.validate_exp = false;
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        let mut hash = Sha256::new_with_prefix(b"bookbell cursor\0");
+        hash.update(secret);
+        Self {
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
+            validation,
+            cursor_key: hash.finalize().into(),
+        }
+    }
+
+    fn sign(&self, claims: &Claims) -> Result<String> {
+        let signed = jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding);
+        signed.map_err(|error| Error::Internal(Box::new(error)))
+    }
+
+    fn read(&self, token: &str, now_ms: i64) -> std::result::Result<Claims, TokenError> {
+        let read = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation);
+        let claims = read.map_err(|_| TokenError::Invalid)?.claims;
+        if claims.exp.saturating_mul(1000) <= now_ms {
+            return Err(TokenError::Expired);
+        }
+        Ok(claims)
+    }
+}
+
+/// Somebody who showed a good token.
+#[derive(Debug, Clone)]
+pub struct Authenticated {
+    /// Who.
+    pub caller: Caller,
+    /// The user's address.
+    pub email: String,
+    /// When the token expires, in milliseconds since the Unix epoch.
+    pub expires_ms: i64,
+}
+
+/// What signing in answers.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The access token.
+    pub token: String,
+    /// When it expires.
+    pub expires_at: UtcMs,
+    /// The token that gets the next one, once.
+    pub refresh_token: String,
+    /// Who signed in.
+    pub user: User,
+}
+
+/// Random bytes.
+///
+/// # Errors
+/// [`Error::Internal`] when the machine gives none.
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Internal(error.to_string().into()))?;
+    Ok(bytes)
+}
+
+fn token_hash(token: &str) -> String {
+    hex::encode(Sha256::digest(token.as_bytes()))
+}
+
+impl App {
+    /// Who a token belongs to, with the rights it has now.
+    ///
+    /// # Errors
+    /// `Ok(Err(_))` when the token is not accepted, `Err(_)` when the database cannot be read.
+    pub async fn authenticate(
+        &self,
+        token: Option<&str>,
+    ) -> Result<std::result::Result<Authenticated, TokenError>> {
+        let Some(token) = token else {
+            return Ok(Err(TokenError::Missing));
+        };
+        let now_ms = self.now_ms();
+        let claims = match self.tokens.read(token, now_ms) {
+            Ok(claims) => claims,
+            Err(error) => return Ok(Err(error)),
+        };
+        let session_id = Id::from_stored(claims.sid);
+        let mut reader = self.store.read().await?;
+        let live = store::sessions::live(&mut reader.db(), &session_id, now_ms).await?;
+        let live = live.filter(|live| live.user_id == claims.sub);
+        let role = live.as_ref().and_then(|live| Role::from_name(&live.role));
+        let (Some(live), Some(role)) = (live, role) else {
+            return Ok(Err(TokenError::Invalid));
+        };
+        let caller = Caller {
+            user_id: Id::from_stored(live.user_id),
+            role,
+            session_id,
+        };
+        let expires_ms = claims.exp.saturating_mul(1000);
+        Ok(Ok(Authenticated {
+            caller,
+            email: live.email,
+            expires_ms,
+        }))
+    }
+
+    /// Signs in. An unknown address takes as long as a wrong password, and both get the same
+    /// answer.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] `invalid_credentials`, [`Error::TooManyAttempts`].
+    pub async fn login(
+        &self,
+        email: &str,
+        password: String,
+        address: Option<IpAddr>,
+    ) -> Result<SignedIn> {
+        let email_key = email.trim().to_lowercase();
+        self.guard.attempt(&email_key, address, self.now_ms())?;
+        let found =
+            store::users::password_hash(&mut self.store.read().await?.db(), &email_key).await?;
+        let (id, hash) = found.unzip();
+        let right = self.passwords.verify(password, hash).await?;
+        let Some(id) = id.filter(|_| right) else {
+            return Err(Error::Unauthenticated("invalid_credentials"));
+        };
+        self.guard.succeeded(&email_key, address);
+        self.begin_session(&id).await
+    }
+
+    async fn begin_session(&self, user_id: &Id) -> Result<SignedIn> {
+        let now_ms = self.now_ms();
+        let session = self.new_id();
+        let mut tx = self.store.begin().await?;
+        let user = store::users::find(&mut tx.db(), user_id).await?;
+        let user = user.ok_or(Error::Unauthenticated("invalid_credentials"))?;
+        let expires_ms = now_ms + SESSION_MS;
+        store::sessions::insert(&mut tx.db(), &session, user_id, now_ms, expires_ms).await?;
+        let signed_in = self.issue(&mut tx, &session, user, now_ms).await?;
+        self.commit(tx, Vec::new()).await?;
+        Ok(signed_in)
+    }
+
+    async fn issue(
+        &self,
+        tx: &mut store::Tx,
+        session: &Id,
+        user: User,
+        now_ms: i64,
+    ) -> Result<SignedIn> {
+        let refresh_token = hex::encode(random::<32>()?);
+        let hash = token_hash(&refresh_token);
+        store::sessions::insert_token(&mut tx.db(), &hash, session, now_ms).await?;
+        let exp = (now_ms + ACCESS_MS).div_euclid(1000);
+        let claims = Claims {
+            sub: user.id.to_string(),
+            sid: session.to_string(),
+            iat: now_ms.div_euclid(1000),
+            exp,
+        };
+        let token = self.tokens.sign(&claims)?;
+        Ok(SignedIn {
+            token,
+            expires_at: UtcMs(exp * 1000),
+            refresh_token,
+            user,
+        })
+    }
+
+    /// Changes a refresh token for new tokens. One that was used before ends its session,
+    /// because somebody has a copy of it.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] `refresh_token_invalid` or `refresh_token_reused`.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<SignedIn> {
+        let now_ms = self.now_ms();
+        let mut tx = self.store.begin().await?;
+        let hash = token_hash(refresh_token);
+        let session = match store::sessions::use_token(&mut tx.db(), &hash, now_ms).await? {
+            Shown::Unknown => return Err(Error::Unauthenticated("refresh_token_invalid")),
+            Shown::Used(session) => {
+                let ended = store::sessions::end(&mut tx.db(), &session, now_ms).await?;
+                let event = ended.then(|| session_ended(&session, SessionEnd::Revoked));
+                self.commit(tx, event.into_iter().collect()).await?;
+                return Err(Error::Unauthenticated("refresh_token_reused"));
+            }
+            Shown::Fresh(session) => session,
+        };
+        let live = store::sessions::live(&mut tx.db(), &session, now_ms).await?;
+        let live = live.ok_or(Error::Unauthenticated("refresh_token_invalid"))?;
+        let user = store::users::find(&mut tx.db(), &Id::from_stored(live.user_id)).await?;
+        let user = user.ok_or(Error::Unauthenticated("refresh_token_invalid"))?;
+        store::sessions::prolong(&mut tx.db(), &session, now_ms + SESSION_MS).await?;
+        let signed_in = self.issue(&mut tx, &session, user, now_ms).await?;
+        self.commit(tx, Vec::new()).await?;
+        Ok(signed_in)
+    }
+
+    /// Signs out: ends the session everywhere.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn logout(&self, session: &Id) -> Result<()> {
+        let mut tx = self.store.begin().await?;
+        let ended = store::sessions::end(&mut tx.db(), session, self.now_ms()).await?;
+        let event = ended.then(|| session_ended(session, SessionEnd::LoggedOut));
+        self.commit(tx, event.into_iter().collect()).await
+    }
+}
+
+/// The internal event that tells every node that a session ended.
+pub(super) fn session_ended(session: &Id, end: SessionEnd) -> NewEvent {
+    let payload = json!({ "sessionId": session, "code": end.code() });
+    NewEvent::new(SESSION_ENDED, &payload, Audience::nobody())
+}

@@ -1,0 +1,80 @@
+//! Looking into the archive of deliveries, for admins.
+
+use super::cursor::{PageQuery, next_cursor};
+use super::{App, Error, Listed, Read, Result, head};
+use crate::domain::delivery::Delivery;
+use crate::domain::event::Seq;
+use crate::domain::ids::Id;
+use crate::store;
+use crate::store::deliveries::{Filter, sort_key};
+use crate::store::paging::Position;
+
+/// How many deliveries there are by status, and how many requests were ever refused, by code.
+#[derive(Debug)]
+pub struct DeliveryCounts {
+    /// Status and number.
+    pub by_status: Vec<(String, i64)>,
+    /// Code and number.
+    pub refused: Vec<(String, i64)>,
+    /// The head of the log before they were read.
+    pub seq: Seq,
+}
+
+impl App {
+    /// Lists deliveries, youngest first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a foreign cursor.
+    pub async fn deliveries(&self, filter: &Filter, query: PageQuery) -> Result<Listed<Delivery>> {
+        self.flush_refusals().await?;
+        let scope = format!("deliveries {filter:?}");
+        let limit = query.limit;
+        let page = self.tokens.page(&scope, query)?;
+        let mut reader = self.store.read().await?;
+        let seq = head(&mut reader.db()).await?;
+        let found = store::deliveries::list(&mut reader.db(), filter, page).await?;
+        let mut items = found.items;
+        let position = |d: &Delivery| Position {
+            key: sort_key(d),
+            id: d.id.to_string(),
+        };
+        let next_cursor = next_cursor(&self.tokens, &scope, &mut items, limit, position);
+        Ok(Listed {
+            items,
+            next_cursor,
+            total: found.total,
+            seq,
+        })
+    }
+
+    /// Reads a delivery with its body.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn delivery(&self, id: &Id) -> Result<Read<Delivery>> {
+        let mut reader = self.store.read().await?;
+        let seq = head(&mut reader.db()).await?;
+        let record = store::deliveries::find(&mut reader.db(), id).await?;
+        Ok(Read {
+            record: record.ok_or(Error::NotFound)?,
+            seq,
+        })
+    }
+
+    /// Counts deliveries by status, and refused requests by code.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delivery_counts(&self) -> Result<DeliveryCounts> {
+        self.flush_refusals().await?;
+        let mut reader = self.store.read().await?;
+        let seq = head(&mut reader.db()).await?;
+        let by_status = store::deliveries::counts(&mut reader.db()).await?;
+        let refused = store::deliveries::refused(&mut reader.db()).await?;
+        Ok(DeliveryCounts {
+            by_status,
+            refused,
+            seq,
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Reading the event log, for sockets and over HTTP.
+
+use std::sync::Arc;
+
+use super::cursor::PageQuery;
+use super::log::Stretch;
+use super::{App, Listed, Result};
+use crate::domain::event::{Event, Seq};
+use crate::domain::user::Caller;
+use crate::store;
+use crate::store::paging::{Position, SortKey};
+
+/// What the log serves after a position.
+#[derive(Debug)]
+pub enum Served {
+    /// The events after it.
+    Stretch(Stretch),
+    /// It is not served: older than what is kept, or beyond the head. Go on from here.
+    Resync(Seq),
+}
+
+impl App {
+    /// Reads what a caller may hear of after `since`: from memory where it reaches back that
+    /// far, else from the database.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn events_after(&self, since: Seq, limit: usize, caller: &Caller) -> Result<Served> {
+        if let Some(stretch) = self.log.after(since, limit, caller) {
+            return Ok(Served::Stretch(stretch));
+        }
+        let mut reader = self.store.read().await?;
+        // The head is read before: whatever is committed after it comes with the next stretch.
+        let extent = store::events::extent(&mut reader.db()).await?;
+        let count = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut events = store::events::after_for(&mut reader.db(), since, count, caller).await?;
+        // The floor is read after: events may have been forgotten while they were read.
+        let floor = store::events::extent(&mut reader.db()).await?.floor;
+        if since < floor || since > extent.head {
+            return Ok(Served::Resync(extent.head));
+        }
+        events.retain(|event| event.seq <= extent.head);
+        let full = events.len() == limit;
+        let last = events.last().map_or(since, |event| event.seq);
+        let upto = if full { last } else { extent.head };
+        let events = events.into_iter().map(Arc::new).collect();
+        Ok(Served::Stretch(Stretch { events, upto }))
+    }
+
+    /// Lists events a caller may hear of, oldest first, after `since` (the oldest that is kept,
+    /// when it is `None`) or from a cursor on. `Ok(Err(seq))` when that position is not served.
+    ///
+    /// # Errors
+    /// [`super::Error::Invalid`] for a foreign cursor.
+    pub async fn events(
+        &self,
+        caller: &Caller,
+        since: Option<Seq>,
+        query: PageQuery,
+    ) -> Result<std::result::Result<Listed<Arc<Event>>, Seq>> {
+        const SCOPE: &str = "events";
+        let count = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let page = self.tokens.page(SCOPE, query)?;
+        let since = match (page.after, since) {
+            (
+                Some(Position {
+                    key: SortKey::Int(seq),
+                    ..
+                }),
+                _,
+            ) => seq,
+            (_, Some(since)) => since,
+            (_, None) => self.extent().await?.floor,
+        };
+        let stretch = match self.events_after(since, count, caller).await? {
+            Served::Stretch(stretch) => stretch,
+            Served::Resync(head) => return Ok(Err(head)),
+        };
+        let mut reader = self.store.read().await?;
+        let total = store::events::count_for(&mut reader.db(), since, caller).await?;
+        let full = stretch.events.len() == count;
+        let next_cursor = stretch.events.last().filter(|_| full).map(|last| {
+            let position = Position {
+                key: SortKey::Int(last.seq),
+                id: String::new(),
+            };
+            self.tokens.seal(SCOPE, &position)
+        });
+        Ok(Ok(Listed {
+            items: stretch.events,
+            next_cursor,
+            total,
+            seq: stretch.upto,
+        }))
+    }
+
+    /// The head of the log and the earliest position it serves, from the database.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn extent(&self) -> Result<store::events::Extent> {
+        Ok(store::events::extent(&mut self.store.read().await?.db()).await?)
+    }
+
+    /// Forgets events that are older than they are kept, a stretch at a time; answers how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_events(&self) -> Result<u64> {
+        const STEP: i64 = 5000;
+        let before_ms = self.now_ms() - self.settings.event_retention_ms;
+        let mut tx = self.store.begin().await?;
+        let gone = store::events::forget(&mut tx.db(), before_ms, STEP).await?;
+        self.commit(tx, Vec::new()).await?;
+        Ok(gone)
+    }
+
+    /// Forgets sessions that are over.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_sessions(&self) -> Result<u64> {
+        let mut tx = self.store.begin().await?;
+        let gone = store::sessions::forget(&mut tx.db(), self.now_ms()).await?;
+        self.commit(tx, Vec::new()).await?;
+        Ok(gone)
+    }
+}

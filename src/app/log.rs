@@ -1,0 +1,235 @@
+//! The live end of the event log: an in-memory tail that every socket reads, and the head they
+//! wait for.
+//!
+//! Whoever commits offers its events here, which spares the reading back. Where they do not join
+//! the tail without a gap, because another node committed in between, the follower reads them
+//! from the database. Either way the tail holds exactly what the log does, in its order.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::{Notify, watch};
+
+use crate::domain::event::{Event, INTERNAL_PREFIX, SESSION_ENDED, Seq};
+use crate::domain::ids::Id;
+use crate::domain::user::Caller;
+
+/// How many events the tail holds.
+const TAIL_EVENTS: usize = 8192;
+
+/// How many bytes of payload the tail holds.
+const TAIL_BYTES: usize = 16 << 20;
+
+/// Why a session ended, as clients are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// Its token expired.
+    TokenExpired,
+    /// Its user signed out.
+    LoggedOut,
+    /// It was taken away: the password or the role changed, or the user is gone.
+    Revoked,
+}
+
+impl SessionEnd {
+    /// The code on the wire.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::TokenExpired => "token_expired",
+            Self::LoggedOut => "logged_out",
+            Self::Revoked => "session_revoked",
+        }
+    }
+
+    fn from_code(code: &str) -> Self {
+        if code == Self::LoggedOut.code() {
+            Self::LoggedOut
+        } else {
+            Self::Revoked
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tail {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    /// The last position the tail knows of.
+    head: Seq,
+}
+
+impl Tail {
+    /// The position before the first event the tail holds.
+    fn start(&self) -> Seq {
+        self.events.front().map_or(self.head, |event| event.seq - 1)
+    }
+
+    fn push(&mut self, event: Event) {
+        self.head = event.seq;
+        self.bytes += event.payload.len();
+        self.events.push_back(Arc::new(event));
+        while self.events.len() > TAIL_EVENTS || self.bytes > TAIL_BYTES {
+            let Some(oldest) = self.events.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.payload.len();
+        }
+    }
+}
+
+/// The part of the log after a position that a caller may hear of.
+#[derive(Debug, Default)]
+pub struct Stretch {
+    /// The events, in order.
+    pub events: Vec<Arc<Event>>,
+    /// The position the stretch reaches: what the caller has then heard everything up to.
+    pub upto: Seq,
+}
+
+/// The live end of the event log.
+#[derive(Debug)]
+pub struct Log {
+    tail: RwLock<Tail>,
+    head: watch::Sender<Seq>,
+    behind: Notify,
+    sessions: Mutex<HashMap<Id, watch::Sender<Option<SessionEnd>>>>,
+    followed_ms: AtomicI64,
+}
+
+impl Log {
+    /// A log that ends at `head`, with nothing in memory yet.
+    #[must_use]
+    pub fn new(head: Seq) -> Self {
+        Self {
+            tail: RwLock::new(Tail {
+                head,
+                ..Tail::default()
+            }),
+            head: watch::Sender::new(head),
+            behind: Notify::new(),
+            sessions: Mutex::default(),
+            followed_ms: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Notes that the log was followed up to its end at `now_ms`.
+    pub fn note_followed(&self, now_ms: i64) {
+        self.followed_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Whether the log was followed within the last ten seconds: whether delivery runs.
+    #[must_use]
+    pub fn is_followed(&self, now_ms: i64) -> bool {
+        now_ms.saturating_sub(self.followed_ms.load(Ordering::Relaxed)) < 10_000
+    }
+
+    /// The last position that is in memory or was.
+    #[must_use]
+    pub fn head(&self) -> Seq {
+        *self.head.borrow()
+    }
+
+    /// Waits for the head to move.
+    #[must_use]
+    pub fn watch_head(&self) -> watch::Receiver<Seq> {
+        self.head.subscribe()
+    }
+
+    /// Takes events that were just committed, or read from the log, in order. Those that are
+    /// known are passed over; where some are missing in between, the follower is woken.
+    pub fn offer(&self, events: Vec<Event>) {
+        let mut ended = Vec::new();
+        let head = {
+            let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
+            for event in events {
+                if event.seq == tail.head + 1 {
+                    if event.name.starts_with(INTERNAL_PREFIX) {
+                        ended.push(event.clone());
+                    }
+                    tail.push(event);
+                } else if event.seq > tail.head {
+                    self.behind.notify_one();
+                    break;
+                }
+            }
+            tail.head
+        };
+        self.head
+            .send_if_modified(|known| std::mem::replace(known, head) != head);
+        ended.iter().for_each(|event| self.dispatch_internal(event));
+    }
+
+    /// Waits until somebody noticed that the log has grown past the tail.
+    pub async fn fell_behind(&self) {
+        self.behind.notified().await;
+    }
+
+    /// The stretch after `since` from memory, with at most `limit` events; `None` when memory
+    /// does not reach back that far.
+    #[must_use]
+    pub fn after(&self, since: Seq, limit: usize, caller: &Caller) -> Option<Stretch> {
+        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        if since < tail.start() || since > tail.head {
+            return None;
+        }
+        let skipped = usize::try_from(since - tail.start()).ok()?;
+        let mut stretch = Stretch {
+            events: Vec::new(),
+            upto: since,
+        };
+        for event in tail.events.range(skipped..) {
+            if stretch.events.len() == limit {
+                return Some(stretch);
+            }
+            stretch.upto = event.seq;
+            if hears(caller, event) {
+                stretch.events.push(Arc::clone(event));
+            }
+        }
+        Some(stretch)
+    }
+
+    /// Watches a session: the value becomes its end when it ends, on whichever node.
+    #[must_use]
+    pub fn watch_session(&self, session: &Id) -> watch::Receiver<Option<SessionEnd>> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = sessions
+            .entry(session.clone())
+            .or_insert_with(|| watch::Sender::new(None));
+        sender.subscribe()
+    }
+
+    /// Forgets a session that nobody watches any more.
+    pub fn release_session(&self, session: &Id) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if sessions
+            .get(session)
+            .is_some_and(|sender| sender.receiver_count() == 0)
+        {
+            sessions.remove(session);
+        }
+    }
+
+    fn dispatch_internal(&self, event: &Event) {
+        if event.name != SESSION_ENDED {
+            return;
+        }
+        let payload: serde_json::Value = serde_json::from_str(&event.payload).unwrap_or_default();
+        let text = |field: &str| payload[field].as_str().unwrap_or_default().to_owned();
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = sessions.get(&Id::from_stored(text("sessionId"))) {
+            sender.send_replace(Some(SessionEnd::from_code(&text("code"))));
+        }
+    }
+}
+
+/// Whether a caller may hear of an event.
+fn hears(caller: &Caller, event: &Event) -> bool {
+    if caller.is_admin() {
+        event.audience.admins
+    } else {
+        event.audience.user.as_ref() == Some(&caller.user_id)
+    }
+}

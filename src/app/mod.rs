@@ -1,0 +1,170 @@
+//! What the product does: one function for each operation, shared by HTTP, sockets, jobs and the
+//! command line.
+
+pub mod auth;
+pub mod cursor;
+pub mod deliveries;
+pub mod error;
+pub mod events;
+pub mod guard;
+pub mod ingest;
+pub mod log;
+pub mod password;
+pub mod proposals;
+pub mod prospects;
+pub mod refusals;
+pub mod users;
+
+use std::sync::Arc;
+
+use crate::calendly::signature::SigningKey;
+use crate::domain::clock::Clock;
+use crate::domain::event::{NewEvent, Seq};
+use crate::domain::ids::{Id, Ids};
+use crate::store::{self, Store, Tx};
+pub use error::{Error, Result};
+
+/// What the operator decided.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Keys that verify `POST /webhooks/calendly`; any of them does.
+    pub signing_keys: Vec<SigningKey>,
+    /// How far a signature's time may be from now, in seconds, on both sides.
+    pub signature_tolerance_s: u64,
+    /// The secret of tokens and cursors.
+    pub jwt_secret: Vec<u8>,
+    /// How long events are kept, in milliseconds.
+    pub event_retention_ms: i64,
+    /// Where the program is reached from outside, without a slash at the end.
+    pub public_url: String,
+}
+
+/// The running product.
+#[derive(Debug)]
+pub struct App {
+    /// The database.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// New ids.
+    pub ids: Arc<dyn Ids>,
+    /// What the operator decided.
+    pub settings: Settings,
+    /// The live end of the event log.
+    pub log: log::Log,
+    /// Deliveries on their way to the writer.
+    pub queue: ingest::Queue,
+    /// Refused requests on their way to the database.
+    pub refusals: refusals::Refusals,
+    /// Slows the guessing of passwords.
+    pub guard: guard::Guard,
+    /// Signs tokens and cursors.
+    pub tokens: auth::Tokens,
+    passwords: password::Passwords,
+}
+
+impl App {
+    /// Puts the product together; the writer is to be run beside it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn new(
+        store: Store,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<(Arc<Self>, ingest::Writer)> {
+        let head = store::events::extent(&mut store.read().await?.db())
+            .await?
+            .head;
+        let (queue, writer) = ingest::queue();
+        let app = Self {
+            log: log::Log::new(head),
+            queue,
+            refusals: refusals::Refusals::default(),
+            guard: guard::Guard::default(),
+            tokens: auth::Tokens::new(&settings.jwt_secret),
+            passwords: password::Passwords::default(),
+            store,
+            clock,
+            ids,
+            settings,
+        };
+        Ok((Arc::new(app), writer))
+    }
+
+    /// The present, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    fn new_id(&self) -> Id {
+        self.ids.new_id(self.now_ms())
+    }
+
+    /// Begins a transaction that changes prospects and proposals. They are changed one
+    /// transaction at a time, on every node, so that folding and people never overtake each
+    /// other.
+    async fn begin(&self) -> Result<Tx> {
+        let mut tx = self.store.begin().await?;
+        tx.lock_fold().await?;
+        Ok(tx)
+    }
+
+    /// Commits with its events and lets the sockets know.
+    async fn commit(&self, tx: Tx, events: Vec<NewEvent>) -> Result<()> {
+        let committed = tx.commit(events, self.now_ms(), &*self.ids).await?;
+        self.log.offer(committed);
+        Ok(())
+    }
+
+    /// Reads the part of the log that is not in memory yet; the follower calls it whenever the
+    /// log may have grown.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn catch_up(&self) -> Result<()> {
+        const STEP: i64 = 1000;
+        let mut reader = self.store.read().await?;
+        loop {
+            let events = store::events::after(&mut reader.db(), self.log.head(), STEP).await?;
+            let last = i64::try_from(events.len()).unwrap_or(STEP) < STEP;
+            self.log.offer(events);
+            if last {
+                self.log.note_followed(self.now_ms());
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The head of the log as the database has it, for answers that a client subscribes from.
+///
+/// # Errors
+/// When the database cannot be read.
+async fn head(db: &mut store::Db<'_>) -> Result<Seq> {
+    Ok(store::events::extent(db).await?.head)
+}
+
+/// A list's page as it is answered.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// The records.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` on the last one.
+    pub next_cursor: Option<String>,
+    /// How many records there are on all pages.
+    pub total: i64,
+    /// The head of the log before the list was read.
+    pub seq: Seq,
+}
+
+/// A record with the head of the log before it was read.
+#[derive(Debug)]
+pub struct Read<T> {
+    /// The record.
+    pub record: T,
+    /// The head of the log before it was read.
+    pub seq: Seq,
+}

@@ -1,0 +1,90 @@
+//! Passwords, hashed with Argon2id.
+
+use std::sync::LazyLock;
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use tokio::sync::Semaphore;
+
+use super::{Error, Result};
+
+/// How many hashes are computed at once: each takes 19 MiB and a core.
+const AT_ONCE: usize = 2;
+
+/// What an unknown account's password is compared with, so that its answer takes as long.
+static NOBODY: LazyLock<String> =
+    LazyLock::new(|| hash("no account has this password").unwrap_or_default());
+
+/// Hashes and verifies passwords, a few at a time.
+#[derive(Debug)]
+pub struct Passwords {
+    turn: Semaphore,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self {
+            turn: Semaphore::new(AT_ONCE),
+        }
+    }
+}
+
+impl Passwords {
+    /// Hashes a password into the PHC format.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the machine gives no randomness.
+    pub async fn hash(&self, password: String) -> Result<String> {
+        let _turn = self.turn.acquire().await.map_err(|_| Error::Busy)?;
+        let hashing = tokio::task::spawn_blocking(move || hash(&password));
+        hashing
+            .await
+            .map_err(internal)?
+            .map_err(|error| Error::Internal(error.to_string().into()))
+    }
+
+    /// Whether a password is the one that was hashed; `None` takes as long and is never so.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the computation was cut off.
+    pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool> {
+        let _turn = self.turn.acquire().await.map_err(|_| Error::Busy)?;
+        let verifying = tokio::task::spawn_blocking(move || {
+            let known = hash.is_some();
+            let hash = hash.unwrap_or_else(|| NOBODY.clone());
+            let parsed = PasswordHash::new(&hash);
+            let same = parsed.is_ok_and(|parsed| {
+                Argon2::default()
+                    .verify_password(password.as_bytes(), &parsed)
+                    .is_ok()
+            });
+            known && same
+        });
+        verifying.await.map_err(internal)
+    }
+}
+
+fn internal(error: tokio::task::JoinError) -> Error {
+    Error::Internal(Box::new(error))
+}
+
+fn hash(password: &str) -> argon2::password_hash::Result<String> {
+    Ok(Argon2::default()
+        .hash_password(password.as_bytes())?
+        .to_string())
+}
+
+/// A password for a person to copy: 24 letters and digits, about 119 bits, none of them easily
+/// mistaken for another.
+///
+/// # Errors
+/// [`Error::Internal`] when the machine gives no randomness.
+pub fn generate() -> Result<String> {
+    const LETTERS: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    let random: [u8; 64] = super::auth::random()?;
+    // Bytes of 248 and more would favour the first letters.
+    let fair = random.iter().filter(|byte| **byte < 248);
+    let letters = fair.map(|byte| char::from(LETTERS[usize::from(byte % 31)]));
+    Ok(letters.take(24).collect())
+}

@@ -1,0 +1,96 @@
+//! Refused requests: counted, and the last of them kept without their bodies.
+//!
+//! They wait in memory and are written by a job, many in one statement, so that a flood of them
+//! costs the database next to nothing.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use super::{App, Result};
+use crate::calendly::signature::SignatureError;
+use crate::domain::delivery::{Delivery, DeliveryStatus, Reason};
+use crate::domain::ids::Id;
+use crate::store;
+
+/// How many refused requests are kept.
+pub const KEPT: usize = 1000;
+
+#[derive(Debug, Default)]
+struct Waiting {
+    requests: VecDeque<Delivery>,
+    counts: HashMap<&'static str, i64>,
+}
+
+/// Refused requests that are not yet written.
+#[derive(Debug, Default)]
+pub struct Refusals(Mutex<Waiting>);
+
+impl Refusals {
+    pub(super) fn note(
+        &self,
+        id: Id,
+        error: SignatureError,
+        headers: BTreeMap<String, String>,
+        connection_id: Option<Id>,
+        received_ms: i64,
+    ) {
+        let reason = match error {
+            SignatureError::Missing => Reason::SignatureMissing,
+            SignatureError::Malformed => Reason::SignatureMalformed,
+            SignatureError::Mismatch => Reason::SignatureMismatch,
+        };
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting.counts.entry(reason.name()).or_default() += 1;
+        if waiting.requests.len() == KEPT {
+            waiting.requests.pop_front();
+        }
+        waiting.requests.push_back(Delivery {
+            id,
+            status: DeliveryStatus::Rejected,
+            reason: Some(reason),
+            event: None,
+            dedupe_key: None,
+            duplicate_of: None,
+            connection_id,
+            received_ms,
+            signed_ms: None,
+            prospect_id: None,
+            proposal_id: None,
+            headers,
+            timings: None,
+            body: None,
+        });
+    }
+}
+
+impl App {
+    /// Writes the refused requests that wait, and forgets those too many.
+    ///
+    /// # Errors
+    /// When the database fails; they are lost from the list then, which holds nothing that
+    /// matters to a booking.
+    pub async fn flush_refusals(&self) -> Result<()> {
+        let waiting = {
+            let mut waiting = self
+                .refusals
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *waiting)
+        };
+        if waiting.counts.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.store.begin().await?;
+        for (code, n) in &waiting.counts {
+            store::deliveries::count_refused(&mut tx.db(), code, *n).await?;
+        }
+        let requests: Vec<Delivery> = waiting.requests.into();
+        store::deliveries::insert(&mut tx.db(), &requests).await?;
+        let kept = i64::try_from(KEPT).unwrap_or(i64::MAX);
+        store::deliveries::prune_refused(&mut tx.db(), kept).await?;
+        self.commit(tx, Vec::new()).await?;
+        tracing::warn!(refused = ?waiting.counts, "deliveries were refused");
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! `bookbell user`: users without the API, for the first ones and for lost passwords.
+
+use std::io::Read;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::app::cursor::{LIMITS, PageQuery};
+use crate::app::{App, Error, Settings};
+use crate::config::{DatabaseArgs, database_url};
+use crate::domain::clock::SystemClock;
+use crate::domain::fields::{Fault, Fields};
+use crate::domain::ids::UuidV7;
+use crate::domain::user::User;
+use crate::domain::user_edit::{NewUser, UserEdit};
+use crate::store::Store;
+
+/// Manage users.
+#[derive(Debug, Args)]
+pub(super) struct UserArgs {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Add a user
+    #[command(
+        after_help = "Example:\n  echo 'a long passphrase' | bookbell user add \
+        --email ada@example.com \\\n    --name 'Ada Example' --role member --password-stdin"
+    )]
+    Add {
+        /// The address to sign in with
+        #[arg(long)]
+        email: String,
+        /// The name shown to others
+        #[arg(long)]
+        name: String,
+        /// `admin` or `member`
+        #[arg(long)]
+        role: String,
+        /// Calendly's URI of the same person, by which bookings find their owner
+        #[arg(long, value_name = "URI")]
+        calendly_user: Option<String>,
+        /// Read the password from standard input
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+    /// List users
+    #[command(after_help = "Example:\n  bookbell user list --json")]
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a user a new password; this signs it out everywhere
+    #[command(
+        after_help = "Example:\n  echo 'a long passphrase' | bookbell user passwd \
+        --email ada@example.com --password-stdin"
+    )]
+    Passwd {
+        /// The user's address
+        #[arg(long)]
+        email: String,
+        /// Read the password from standard input
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// One that says what did not fit, for one line on stderr.
+pub(super) async fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
+    let store = Store::open(&database_url(args.database)?).await?;
+    let app = open(store.clone()).await?;
+    match args.action {
+        Action::Add {
+            email,
+            name,
+            role,
+            calendly_user,
+            ..
+        } => {
+            let password = password()?;
+            let request = json!({
+                "email": email, "name": name, "role": role,
+                "calendlyUserUri": calendly_user, "password": password,
+            });
+            add(&app, fields(&request)).await?;
+        }
+        Action::List { json } => list(&app, json).await?,
+        Action::Passwd { email, .. } => passwd(&app, &email, &password()?).await?,
+    }
+    store.close(std::time::Duration::from_secs(2)).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The product without keys or secrets: enough for users.
+async fn open(store: Store) -> anyhow::Result<Arc<App>> {
+    let settings = Settings {
+        signing_keys: Vec::new(),
+        signature_tolerance_s: 0,
+        jwt_secret: Vec::new(),
+        event_retention_ms: i64::MAX,
+        public_url: String::new(),
+    };
+    let (app, _) = App::new(
+        store,
+        settings,
+        Arc::new(SystemClock),
+        Arc::new(UuidV7::new()),
+    )
+    .await?;
+    Ok(app)
+}
+
+fn fields(request: &serde_json::Value) -> Fields {
+    Fields::new(request.as_object().cloned().unwrap_or_default())
+}
+
+async fn add(app: &App, fields: Fields) -> anyhow::Result<()> {
+    let new = NewUser::read(fields).map_err(|faults| explained(&faults))?;
+    let user = app.create_user(new).await.map_err(readable)?;
+    println!(
+        "added {} {} ({})",
+        user.role.name(),
+        user.email.as_str(),
+        user.id
+    );
+    Ok(())
+}
+
+async fn passwd(app: &App, email: &str, password: &str) -> anyhow::Result<()> {
+    let user = app.user_by_email(&email.trim().to_lowercase()).await;
+    let user = user.map_err(|error| match error {
+        Error::NotFound => anyhow!("there is no user with the address {email}"),
+        error => readable(error),
+    })?;
+    let edit = UserEdit::read(fields(&json!({ "password": password })));
+    let edit = edit.map_err(|faults| explained(&faults))?;
+    app.update_user(&user.id, edit, None, |_| true)
+        .await
+        .map_err(readable)?;
+    println!(
+        "changed the password of {} and ended its sessions",
+        user.email.as_str()
+    );
+    Ok(())
+}
+
+async fn list(app: &App, json: bool) -> anyhow::Result<()> {
+    let mut cursor = None;
+    loop {
+        let page = app
+            .users(PageQuery {
+                limit: LIMITS.1,
+                cursor,
+            })
+            .await
+            .map_err(readable)?;
+        page.items.iter().for_each(|user| print(user, json));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn print(user: &User, json: bool) {
+    if json {
+        println!("{}", json!(user.view()));
+        return;
+    }
+    let uri = user.calendly_user_uri.as_deref().unwrap_or("-");
+    println!(
+        "{}  {:6}  {}  {}  {uri}",
+        user.id,
+        user.role.name(),
+        user.email.as_str(),
+        user.name
+    );
+}
+
+/// The first line of standard input.
+fn password() -> anyhow::Result<String> {
+    let mut text = String::new();
+    let mut input = std::io::stdin().lock().take(10_000);
+    input
+        .read_to_string(&mut text)
+        .context("cannot read the password from standard input")?;
+    let password = text.lines().next().unwrap_or_default();
+    if password.is_empty() {
+        bail!("standard input holds no password");
+    }
+    Ok(password.to_owned())
+}
+
+fn readable(error: Error) -> anyhow::Error {
+    match error {
+        Error::Invalid(faults) => explained(&faults),
+        Error::Conflict { detail, .. } => anyhow!(detail),
+        error => anyhow!(error),
+    }
+}
+
+fn explained(faults: &[Fault]) -> anyhow::Error {
+    let each: Vec<String> = faults
+        .iter()
+        .map(|fault| format!("{} {}", fault.field, fault.message))
+        .collect();
+    anyhow!(each.join("; "))
+}

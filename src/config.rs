@@ -1,0 +1,293 @@
+//! What an operator can set, by flag or by environment variable; the flag wins.
+
+use std::net::SocketAddr;
+
+use axum::http::HeaderValue;
+use clap::Args;
+
+use crate::calendly::signature::SigningKey;
+use crate::domain::email::Email;
+use crate::domain::user_edit::PASSWORD;
+
+/// The shortest secret for tokens, in bytes: as long as the hash it keys (RFC 7518, 3.2).
+const SECRET_BYTES: usize = 32;
+
+/// Which database.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseArgs {
+    /// Database: `sqlite://path` or `postgres://…`; created and migrated at start
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        default_value = "sqlite://bookbell.db",
+        hide_env_values = true
+    )]
+    pub database_url: String,
+}
+
+/// How the program logs.
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// What is logged: a level, or a filter such as `info,bookbell=debug`
+    #[arg(long, env = "BOOKBELL_LOG", default_value = "info")]
+    pub log: String,
+    /// How it is logged: `text`, or `json` for one object a line
+    #[arg(long, env = "BOOKBELL_LOG_FORMAT", default_value = "text")]
+    pub log_format: String,
+}
+
+/// The settings of `bookbell serve`, as given.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  bookbell serve\n  \
+    BOOKBELL_CALENDLY_SIGNING_KEYS=KEY bookbell serve --listen 0.0.0.0:8080 \\\n    \
+    --public-url https://bookbell.example.com --database-url postgres://bookbell@db/bookbell")]
+pub struct ServeArgs {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Address to listen on; port 0 picks one
+    #[arg(long, env = "BOOKBELL_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Where the program is reached from outside, for the webhook URL and links [default: the
+    /// listen address]
+    #[arg(long, env = "BOOKBELL_PUBLIC_URL")]
+    public_url: Option<String>,
+    /// Secret of tokens (HS256), 32 bytes or more [default: made at first start and kept in the
+    /// database]
+    #[arg(long, env = "BOOKBELL_JWT_SECRET", hide_env_values = true)]
+    jwt_secret: Option<String>,
+    /// Keys that verify POST /webhooks/calendly, separated by commas; any of them verifies.
+    /// Without one every delivery is refused
+    #[arg(long, env = "BOOKBELL_CALENDLY_SIGNING_KEYS", hide_env_values = true)]
+    calendly_signing_keys: Option<String>,
+    /// How far a signature's time may be from now, in seconds, on both sides
+    #[arg(long, env = "BOOKBELL_SIGNATURE_TOLERANCE_SECS", default_value = "180")]
+    signature_tolerance_secs: String,
+    /// E-mail address of the first admin, made when there is no user
+    #[arg(
+        long,
+        env = "BOOKBELL_ADMIN_EMAIL",
+        default_value = "admin@bookbell.local"
+    )]
+    admin_email: String,
+    /// Password of the first admin, 12 characters or more [default: generated, printed once]
+    #[arg(long, env = "BOOKBELL_ADMIN_PASSWORD", hide_env_values = true)]
+    admin_password: Option<String>,
+    /// Origins whose pages may call the API and connect sockets, separated by commas [default:
+    /// the same origin only]
+    #[arg(long, env = "BOOKBELL_CORS_ORIGINS")]
+    cors_origins: Option<String>,
+    /// Path of Socket.IO; /api/socketio always works too
+    #[arg(long, env = "BOOKBELL_SOCKET_PATH", default_value = "/socket.io")]
+    socket_path: String,
+    /// How many days events can be replayed
+    #[arg(long, env = "BOOKBELL_EVENT_RETENTION_DAYS", default_value = "30")]
+    event_retention_days: String,
+    /// Logging.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// The settings of `bookbell serve`, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The database's URL.
+    pub database_url: String,
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// Where the program is reached from outside, without a slash at the end; `None` for the
+    /// address it listens on.
+    pub public_url: Option<String>,
+    /// The secret of tokens; `None` for the one in the database.
+    pub jwt_secret: Option<Vec<u8>>,
+    /// Keys that verify deliveries.
+    pub signing_keys: Vec<SigningKey>,
+    /// How far a signature's time may be from now, in seconds.
+    pub signature_tolerance_s: u64,
+    /// The first admin's address.
+    pub admin_email: String,
+    /// The first admin's password; `None` to generate one.
+    pub admin_password: Option<String>,
+    /// Origins allowed to call from pages.
+    pub cors_origins: Vec<HeaderValue>,
+    /// The path of Socket.IO.
+    pub socket_path: String,
+    /// How long events are kept, in milliseconds.
+    pub event_retention_ms: i64,
+}
+
+/// A setting that cannot be used, said in one line that never shows a secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable} (--{flag}): {message}")]
+pub struct InvalidSetting {
+    variable: &'static str,
+    flag: String,
+    message: String,
+}
+
+fn invalid(variable: &'static str, message: impl Into<String>) -> InvalidSetting {
+    let name = variable.strip_prefix("BOOKBELL_").unwrap_or(variable);
+    let flag = name.to_lowercase().replace('_', "-");
+    InvalidSetting {
+        variable,
+        flag,
+        message: message.into(),
+    }
+}
+
+impl TryFrom<ServeArgs> for Config {
+    type Error = InvalidSetting;
+
+    fn try_from(args: ServeArgs) -> Result<Self, InvalidSetting> {
+        Ok(Self {
+            database_url: database_url(args.database)?,
+            listen: listen(&args.listen)?,
+            public_url: public_url(given(args.public_url).as_deref())?,
+            jwt_secret: jwt_secret(given(args.jwt_secret))?,
+            signing_keys: signing_keys(args.calendly_signing_keys.as_deref()),
+            signature_tolerance_s: number(
+                "BOOKBELL_SIGNATURE_TOLERANCE_SECS",
+                &args.signature_tolerance_secs,
+                86_400,
+            )?,
+            admin_email: admin_email(args.admin_email)?,
+            admin_password: admin_password(given(args.admin_password))?,
+            cors_origins: cors_origins(args.cors_origins.as_deref())?,
+            socket_path: socket_path(args.socket_path)?,
+            event_retention_ms: retention_ms(&args.event_retention_days)?,
+        })
+    }
+}
+
+/// The URL of the database, checked as far as it can be without opening it.
+///
+/// # Errors
+/// [`InvalidSetting`] for a scheme that is neither SQLite's nor Postgres'.
+pub fn database_url(args: DatabaseArgs) -> Result<String, InvalidSetting> {
+    let url = args.database_url;
+    let known = ["sqlite:", "postgres://", "postgresql://"];
+    if known.iter().any(|scheme| url.starts_with(scheme)) {
+        return Ok(url);
+    }
+    let message = "must begin with sqlite:// or postgres://";
+    Err(InvalidSetting {
+        flag: "database-url".into(),
+        ..invalid("DATABASE_URL", message)
+    })
+}
+
+/// A variable that is set to nothing counts as not set.
+fn given(value: Option<String>) -> Option<String> {
+    value.filter(|value| !value.trim().is_empty())
+}
+
+fn listen(text: &str) -> Result<SocketAddr, InvalidSetting> {
+    text.parse().map_err(|_| {
+        let message = format!("`{text}` is not an address with a port, such as 127.0.0.1:8080");
+        invalid("BOOKBELL_LISTEN", message)
+    })
+}
+
+fn public_url(text: Option<&str>) -> Result<Option<String>, InvalidSetting> {
+    let Some(text) = text else { return Ok(None) };
+    let url = text.trim().trim_end_matches('/');
+    let parsed = reqwest::Url::parse(url).ok();
+    let usable = parsed.is_some_and(|url| {
+        ["http", "https"].contains(&url.scheme())
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    if usable {
+        return Ok(Some(url.to_owned()));
+    }
+    let message = format!("`{text}` is not a URL such as https://bookbell.example.com");
+    Err(invalid("BOOKBELL_PUBLIC_URL", message))
+}
+
+fn jwt_secret(secret: Option<String>) -> Result<Option<Vec<u8>>, InvalidSetting> {
+    match secret {
+        Some(secret) if secret.len() < SECRET_BYTES => {
+            let message = format!("must have {SECRET_BYTES} bytes or more");
+            Err(invalid("BOOKBELL_JWT_SECRET", message))
+        }
+        secret => Ok(secret.map(String::into_bytes)),
+    }
+}
+
+fn signing_keys(list: Option<&str>) -> Vec<SigningKey> {
+    list.unwrap_or_default()
+        .split(',')
+        .filter_map(SigningKey::new)
+        .collect()
+}
+
+fn number(variable: &'static str, text: &str, max: u64) -> Result<u64, InvalidSetting> {
+    let number = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| {
+        invalid(
+            variable,
+            format!("`{text}` is not a whole number from 1 to {max}"),
+        )
+    })
+}
+
+fn retention_ms(text: &str) -> Result<i64, InvalidSetting> {
+    let days = number("BOOKBELL_EVENT_RETENTION_DAYS", text, 36_500)?;
+    Ok(i64::try_from(days).unwrap_or(36_500) * 24 * 60 * 60 * 1000)
+}
+
+fn admin_email(text: String) -> Result<String, InvalidSetting> {
+    match Email::parse(&text) {
+        Some(_) => Ok(text),
+        None => Err(invalid(
+            "BOOKBELL_ADMIN_EMAIL",
+            format!("`{text}` is not an e-mail address"),
+        )),
+    }
+}
+
+fn admin_password(password: Option<String>) -> Result<Option<String>, InvalidSetting> {
+    let (min, max) = PASSWORD;
+    match password {
+        Some(text) if !(min..=max).contains(&text.chars().count()) => {
+            let message = format!("must have {min} to {max} characters");
+            Err(invalid("BOOKBELL_ADMIN_PASSWORD", message))
+        }
+        password => Ok(password),
+    }
+}
+
+fn cors_origins(list: Option<&str>) -> Result<Vec<HeaderValue>, InvalidSetting> {
+    let origins = list.unwrap_or_default().split(',').map(str::trim);
+    let origin = |text: &str| {
+        let url = reqwest::Url::parse(text).ok();
+        let is_origin = url.is_some_and(|url| url.origin().ascii_serialization() == text);
+        let value = HeaderValue::from_str(text).ok().filter(|_| is_origin);
+        value.ok_or_else(|| {
+            let message = format!("`{text}` is not an origin such as https://app.example.com");
+            invalid("BOOKBELL_CORS_ORIGINS", message)
+        })
+    };
+    origins
+        .filter(|text| !text.is_empty())
+        .map(origin)
+        .collect()
+}
+
+fn socket_path(text: String) -> Result<String, InvalidSetting> {
+    let path = text.trim_end_matches('/');
+    let plain = path
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
+    if path.starts_with('/') && path.len() > 1 && plain && !path.contains("//") {
+        return Ok(path.to_owned());
+    }
+    Err(invalid(
+        "BOOKBELL_SOCKET_PATH",
+        format!("`{text}` is not a path such as /socket.io"),
+    ))
+}

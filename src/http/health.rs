@@ -1,0 +1,43 @@
+//! What operators and tools ask: is it alive, is it ready, what does it speak.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::problem::{Answer, Problem};
+use crate::app::App;
+
+const OPENAPI: &str = include_str!("openapi.json");
+
+pub(super) async fn alive() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+/// Migrations run before the program listens, so that a reachable database is a migrated one.
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Answer {
+    let mut failing = Vec::new();
+    if app.extent().await.is_err() {
+        failing.push(json!({ "field": "database", "message": "cannot be reached" }));
+    }
+    if !app.log.is_followed(app.now_ms()) {
+        failing.push(json!({ "field": "deliveryLoop", "message": "does not run" }));
+    }
+    if failing.is_empty() {
+        return Ok(Json(json!({ "status": "ready" })).into_response());
+    }
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let problem = Problem::new(
+        status,
+        "not_ready",
+        "the program cannot do its work; see errors",
+    );
+    Err(problem.with("errors", json!(failing)))
+}
+
+pub(super) async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}

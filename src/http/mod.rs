@@ -1,0 +1,126 @@
+//! HTTP in and out. Every route stands on this page; handlers decide nothing.
+
+mod answer;
+mod auth;
+mod dashboard;
+mod deliveries;
+mod events;
+mod extract;
+mod health;
+mod problem;
+mod proposals;
+mod prospects;
+mod users;
+mod webhooks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware;
+use axum::routing::{get, post};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::app::App;
+
+/// The largest body of a request, in bytes.
+const BODY_LIMIT: usize = 1 << 20;
+
+/// The head of the event log before an answer was read.
+static SEQ: HeaderName = HeaderName::from_static("bookbell-seq");
+
+/// All routes, without the sockets and without CORS.
+pub fn router(app: Arc<App>) -> Router {
+    let webhooks = Router::new()
+        .route("/webhooks/calendly", post(webhooks::receive))
+        .route(
+            "/webhooks/calendly/{connectionId}",
+            post(webhooks::receive_for),
+        );
+    let api = Router::new()
+        .route("/api/auth/login", post(auth::login))
+        .route("/api/auth/refresh", post(auth::refresh))
+        .route("/api/auth/logout", post(auth::logout))
+        .route("/api/auth/me", get(auth::me))
+        .route("/api/users", get(users::list).post(users::create))
+        .route(
+            "/api/users/{id}",
+            get(users::read).patch(users::update).delete(users::delete),
+        )
+        .route(
+            "/api/prospects",
+            get(prospects::list).post(prospects::create),
+        )
+        .route("/api/prospects/counts", get(prospects::counts))
+        .route(
+            "/api/prospects/{id}",
+            get(prospects::read)
+                .patch(prospects::update)
+                .delete(prospects::delete),
+        )
+        .route(
+            "/api/proposals",
+            get(proposals::list).post(proposals::create),
+        )
+        .route(
+            "/api/proposals/{id}",
+            get(proposals::read)
+                .patch(proposals::update)
+                .delete(proposals::delete),
+        )
+        .route("/api/proposals/{id}/accept", post(proposals::accept))
+        .route("/api/proposals/{id}/reject", post(proposals::reject))
+        .route("/api/deliveries", get(deliveries::list))
+        .route("/api/deliveries/counts", get(deliveries::counts))
+        .route("/api/deliveries/{id}", get(deliveries::read))
+        .route("/api/deliveries/{id}/replay", post(deliveries::replay))
+        .route("/api/events", get(events::list))
+        .layer(no_store());
+    let pages = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/api/openapi.json", get(health::openapi))
+        .route("/", get(dashboard::page))
+        .route("/assets/{*path}", get(dashboard::asset));
+    webhooks
+        .merge(api)
+        .merge(pages)
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(problem::log_requests))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        .with_state(app)
+}
+
+fn no_store() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    )
+}
+
+/// Lets pages of other origins call the API and connect sockets.
+pub fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins.iter().cloned()))
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+        ])
+        .expose_headers([
+            SEQ.clone(),
+            header::ETAG,
+            header::LINK,
+            header::LOCATION,
+            header::RETRY_AFTER,
+        ])
+        .allow_credentials(true)
+}

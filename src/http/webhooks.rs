@@ -1,0 +1,80 @@
+//! Where Calendly posts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use serde_json::json;
+
+use super::extract::raw_body;
+use super::problem::Answer;
+use crate::app::App;
+use crate::app::ingest::{Posted, Verdict};
+
+const SIGNATURE: &str = "calendly-webhook-signature";
+
+/// The headers kept with a delivery: what is needed to check it again, and who sent it.
+const KEPT: [&str; 3] = [SIGNATURE, "content-type", "user-agent"];
+
+/// The longest header value that is kept, in characters.
+const KEPT_LENGTH: usize = 1024;
+
+pub(super) async fn receive(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    take(&app, None, &headers, body).await
+}
+
+pub(super) async fn receive_for(
+    State(app): State<Arc<App>>,
+    Path(connection_id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    take(&app, Some(connection_id), &headers, body).await
+}
+
+async fn take(
+    app: &App,
+    connection_id: Option<String>,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let body = raw_body(body)?;
+    let signature = headers
+        .get(SIGNATURE)
+        .map(|value| value.as_bytes().to_vec());
+    let posted = Posted {
+        connection_id,
+        signature,
+        headers: kept(headers),
+        body,
+    };
+    let answer = app.receive(posted).await?;
+    let held = answer.verdict == Verdict::Quarantined;
+    let status = if held {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
+    let mut body = json!({ "status": answer.verdict.name(), "deliveryId": answer.delivery_id });
+    if let Some(reason) = answer.reason {
+        body["reason"] = json!(reason);
+    }
+    Ok((status, Json(body)).into_response())
+}
+
+fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let kept = KEPT.iter().filter_map(|name| {
+        let text = String::from_utf8_lossy(headers.get(*name)?.as_bytes()).into_owned();
+        Some(((*name).to_owned(), text.chars().take(KEPT_LENGTH).collect()))
+    });
+    kept.collect()
+}

@@ -1,0 +1,224 @@
+//! The delivery loop: one task for each socket, with its own position in the log.
+//!
+//! Replay and live delivery are the same path. A full buffer pauses the position; nothing is
+//! skipped, nothing is sent twice, and nothing depends on acknowledgements, which stock clients
+//! do not send.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use socketioxide::extract::SocketRef;
+use socketioxide::{SendError, SocketError};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::auth::{Since, Ticket};
+use crate::app::App;
+use crate::app::events::Served;
+use crate::app::log::SessionEnd;
+use crate::domain::event::{Event, INTERNAL_PREFIX, Seq};
+use crate::domain::ids::Id;
+use crate::domain::time::UtcMs;
+use crate::domain::user::Caller;
+
+/// How many events are read at a time. Smaller than a connection's buffer of 128 packets.
+const STRETCH: usize = 64;
+
+/// How long a full buffer may stay full before the socket is given up. It resumes by `since`.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// How long to wait for room in a full buffer: at first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// How long to wait after the database failed.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why delivery to a socket stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// The client is gone.
+    Gone,
+    /// It did not drain its buffer.
+    Stuck,
+    /// Its session is over.
+    Ended(SessionEnd),
+    /// The server is stopping.
+    Closing,
+}
+
+#[derive(Serialize)]
+struct Meta<'a> {
+    seq: Seq,
+    id: &'a Id,
+    at: UtcMs,
+}
+
+/// Starts delivering to a socket that was just connected.
+pub(super) async fn start(app: Arc<App>, socket: SocketRef, stop: CancellationToken) {
+    let Some(ticket) = socket.extensions.remove::<Ticket>() else {
+        let _ = socket.disconnect();
+        return;
+    };
+    let gone = CancellationToken::new();
+    socket.on_disconnect({
+        let gone = gone.clone();
+        async move || gone.cancel()
+    });
+    let session_id = ticket.who.caller.session_id.clone();
+    let reason = tokio::select! {
+        stop = run(&app, &socket, ticket) => stop,
+        () = gone.cancelled() => Stop::Gone,
+        () = stop.cancelled() => Stop::Closing,
+    };
+    app.log.release_session(&session_id);
+    tracing::debug!(?reason, "delivery to a socket ended");
+    match reason {
+        Stop::Gone | Stop::Closing => {}
+        Stop::Stuck => disconnect(&socket).await,
+        Stop::Ended(end) => {
+            let _ = send(&socket, "session-ended", &json!({ "code": end.code() })).await;
+            disconnect(&socket).await;
+        }
+    }
+}
+
+async fn run(app: &App, socket: &SocketRef, ticket: Ticket) -> Stop {
+    let Ticket {
+        who,
+        since,
+        mut session,
+    } = ticket;
+    let left_ms = u64::try_from(who.expires_ms - app.now_ms()).unwrap_or(0);
+    let expiry = Instant::now() + Duration::from_millis(left_ms);
+    let caller = who.caller.clone();
+    let greeted = async {
+        let cursor = greet(app, socket, &who.email, &who.caller, since).await?;
+        deliver(app, socket, &caller, cursor).await
+    };
+    tokio::select! {
+        stopped = greeted => match stopped {
+            Ok(never) => never,
+            Err(stop) => stop,
+        },
+        () = sleep_until(expiry) => Stop::Ended(SessionEnd::TokenExpired),
+        ended = session.wait_for(Option::is_some) => {
+            let end = ended.ok().and_then(|end| *end);
+            Stop::Ended(end.unwrap_or(SessionEnd::Revoked))
+        }
+    }
+}
+
+/// Says hello, and from where events follow.
+async fn greet(
+    app: &App,
+    socket: &SocketRef,
+    email: &str,
+    caller: &Caller,
+    since: Since,
+) -> Result<Seq, Stop> {
+    let extent = loop {
+        match app.extent().await {
+            Ok(extent) => break extent,
+            Err(error) => pause_after(&error).await,
+        }
+    };
+    let served = match since {
+        Since::Position(seq) => Some(seq).filter(|seq| (extent.floor..=extent.head).contains(seq)),
+        Since::Head => Some(extent.head),
+        Since::Invalid => None,
+    };
+    let seq = served.unwrap_or(extent.head);
+    let hello = json!({
+        "userId": caller.user_id,
+        "email": email,
+        "role": caller.role,
+        "seq": seq,
+    });
+    send(socket, "connected", &hello).await?;
+    if served.is_none() {
+        send(socket, "resync", &json!({ "seq": seq })).await?;
+    }
+    Ok(seq)
+}
+
+/// Sends everything after `cursor` that the caller may hear, for ever.
+async fn deliver(
+    app: &App,
+    socket: &SocketRef,
+    caller: &Caller,
+    mut cursor: Seq,
+) -> Result<Stop, Stop> {
+    let mut head = app.log.watch_head();
+    loop {
+        match app.events_after(cursor, STRETCH, caller).await {
+            Ok(Served::Stretch(stretch)) => {
+                for event in &stretch.events {
+                    send_event(socket, event).await?;
+                }
+                cursor = stretch.upto;
+            }
+            Ok(Served::Resync(seq)) => {
+                send(socket, "resync", &json!({ "seq": seq })).await?;
+                cursor = seq;
+            }
+            Err(error) => pause_after(&error).await,
+        }
+        if head.wait_for(|head| *head > cursor).await.is_err() {
+            return Ok(Stop::Closing);
+        }
+    }
+}
+
+async fn pause_after(error: &crate::app::Error) {
+    tracing::warn!(%error, "the event log could not be read");
+    sleep(RETRY).await;
+}
+
+async fn send_event(socket: &SocketRef, event: &Event) -> Result<(), Stop> {
+    if event.name.starts_with(INTERNAL_PREFIX) {
+        return Ok(());
+    }
+    let Ok(payload) = serde_json::from_str::<&RawValue>(&event.payload) else {
+        tracing::error!(seq = event.seq, "an event's payload is corrupt");
+        return Ok(());
+    };
+    let meta = Meta {
+        seq: event.seq,
+        id: &event.id,
+        at: UtcMs(event.at_ms),
+    };
+    send(socket, &event.name, &(payload, meta)).await
+}
+
+/// Puts one packet into the connection's buffer, waiting for room while it is full.
+async fn send(socket: &SocketRef, name: &str, data: &impl Serialize) -> Result<(), Stop> {
+    let given_up = Instant::now() + DRAIN;
+    let mut pause = PAUSE.0;
+    loop {
+        match socket.emit(name, data) {
+            Ok(()) => return Ok(()),
+            Err(SendError::Socket(SocketError::InternalChannelFull)) => {}
+            Err(_) => return Err(Stop::Gone),
+        }
+        if Instant::now() >= given_up {
+            return Err(Stop::Stuck);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+/// Ends a socket as soon as its buffer has room for the word that it is over. Where it never
+/// has, the kernel gives up the connection (`TCP_USER_TIMEOUT`), or the ping goes unanswered.
+async fn disconnect(socket: &SocketRef) {
+    let given_up = Instant::now() + DRAIN;
+    while Instant::now() < given_up {
+        match socket.clone().disconnect() {
+            Err(SocketError::InternalChannelFull) => sleep(PAUSE.1).await,
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Socket.IO in and out.
+//!
+//! A socket is authenticated before it is told that it is connected. From then on one task owns
+//! it: it reads the event log from the socket's own position and sends what its user may hear,
+//! in order. Commits only wake it. See [`delivery`].
+
+mod auth;
+mod delivery;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Uri};
+use socketioxide::SocketIo;
+use socketioxide::extract::SocketRef;
+use socketioxide::handler::ConnectHandler;
+use socketioxide::layer::SocketIoLayer;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+
+/// The path that always works, beside the configured one.
+const FIXED_PATH: &str = "/api/socketio";
+
+/// How often a client is asked whether it is there, and how long it has to answer. Together
+/// they bound how long a dead one is kept.
+const PING: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(10));
+
+/// How long a stranger may stay connected without authenticating.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The largest message taken from a client, in bytes. Clients have little to say.
+const INCOMING: u64 = 64 << 10;
+
+/// The sockets of this node.
+#[derive(Clone)]
+pub struct Sockets {
+    io: SocketIo,
+    layer: SocketIoLayer,
+    path: String,
+    stop: CancellationToken,
+}
+
+impl std::fmt::Debug for Sockets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sockets")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sockets {
+    /// Sockets that deliver what `app` commits, served at `path` and at `/api/socketio`.
+    pub fn new(app: Arc<App>, path: &str) -> Self {
+        let incoming = usize::try_from(INCOMING).unwrap_or(usize::MAX);
+        let (layer, io) = SocketIo::builder()
+            .req_path(path.to_owned())
+            .ping_interval(PING.0)
+            .ping_timeout(PING.1)
+            .connect_timeout(CONNECT)
+            .max_payload(INCOMING)
+            .ws_max_message_size(incoming)
+            .ws_max_frame_size(incoming)
+            .build_layer();
+        let stop = CancellationToken::new();
+        let sockets = Self {
+            io,
+            layer,
+            path: path.to_owned(),
+            stop,
+        };
+        sockets.register(app);
+        sockets
+    }
+
+    fn register(&self, app: Arc<App>) {
+        let (delivering, stop) = (Arc::clone(&app), self.stop.clone());
+        let connected = async move |socket: SocketRef| {
+            delivery::start(delivering.clone(), socket, stop.clone()).await;
+        };
+        let authenticate = async move |socket: SocketRef, auth: auth::Handshake| {
+            auth::authenticate(&app, &socket, auth).await
+        };
+        self.io.ns("/", connected.with(authenticate));
+    }
+
+    /// Adds the sockets to a router.
+    pub fn add_to(&self, router: Router) -> Router {
+        router.layer(self.layer.clone())
+    }
+
+    /// Leads the fixed path to the configured one. Stands outside the router, before the layer
+    /// that looks at the path.
+    pub fn rewrite(&self, mut request: Request<Body>) -> Request<Body> {
+        let Some(rest) = request.uri().path().strip_prefix(FIXED_PATH) else {
+            return request;
+        };
+        if self.path == FIXED_PATH || !(rest.is_empty() || rest.starts_with('/')) {
+            return request;
+        }
+        let query = request
+            .uri()
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        if let Ok(uri) = format!("{}{rest}{query}", self.path).parse::<Uri>() {
+            *request.uri_mut() = uri;
+        }
+        request
+    }
+
+    /// Stops delivering and closes every connection in a way that makes stock clients come back
+    /// by themselves. Waits at most `limit`: a client that no longer reads would hold it up for
+    /// ever.
+    pub async fn close(&self, limit: Duration) {
+        self.stop.cancel();
+        if tokio::time::timeout(limit, self.io.close()).await.is_err() {
+            tracing::warn!("some clients did not let go of their sockets in time");
+        }
+    }
+}

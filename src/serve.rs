@@ -1,0 +1,226 @@
+//! Runs the server: opens the database, starts the jobs, listens, and stops in order.
+
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::ServiceExt;
+use axum::extract::Request;
+use axum::serve::ListenerExt;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tower::Layer;
+use tower::util::MapRequestLayer;
+
+use crate::app::{App, Settings, auth};
+use crate::config::Config;
+use crate::domain::clock::SystemClock;
+use crate::domain::ids::UuidV7;
+use crate::realtime::Sockets;
+use crate::store::{self, Store};
+use crate::{http, jobs};
+
+/// How long sent data may stay unacknowledged before the kernel gives a connection up. Without
+/// it socketioxide never releases a client that stopped reading: no disconnect, the file kept.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+
+/// How long each step of stopping may take. Together they stay below ten seconds.
+const CLOSE_SOCKETS: Duration = Duration::from_secs(2);
+const FINISH_REQUESTS: Duration = Duration::from_secs(3);
+const FINISH_JOBS: Duration = Duration::from_secs(2);
+const CLOSE_DATABASE: Duration = Duration::from_secs(2);
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the database cannot be opened or the address cannot be listened on.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut stop = StopSignals::new()?;
+    let store = Store::open(&config.database_url).await?;
+    let secret = jwt_secret(&store, &config).await?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    let public_url = config
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{address}"));
+    let settings = settings(&config, secret, public_url);
+    let (app, writer) = App::new(
+        store.clone(),
+        settings,
+        Arc::new(SystemClock),
+        Arc::new(UuidV7::new()),
+    )
+    .await?;
+    let admin = app
+        .create_first_admin(&config.admin_email, config.admin_password.clone())
+        .await;
+    announce_admin(
+        &config,
+        admin.context("cannot make the first admin")?.as_deref(),
+    );
+    let running = Running::start(&app, writer, &config, listener);
+    announce(&app, &config, address);
+    stop.wait().await;
+    tracing::info!("stopping");
+    running.stop().await;
+    store.close(CLOSE_DATABASE).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The configured secret, else the one in the database, made at the first start.
+async fn jwt_secret(store: &Store, config: &Config) -> anyhow::Result<Vec<u8>> {
+    if let Some(secret) = &config.jwt_secret {
+        return Ok(secret.clone());
+    }
+    let fresh = hex::encode(auth::random::<32>()?);
+    let mut tx = store.begin().await?;
+    let kept = store::settings::keep_first(&mut tx.db(), "jwt_secret", &fresh).await?;
+    tx.commit(Vec::new(), 0, &UuidV7::new()).await?;
+    Ok(kept.into_bytes())
+}
+
+fn settings(config: &Config, jwt_secret: Vec<u8>, public_url: String) -> Settings {
+    Settings {
+        signing_keys: config.signing_keys.clone(),
+        signature_tolerance_s: config.signature_tolerance_s,
+        jwt_secret,
+        event_retention_ms: config.event_retention_ms,
+        public_url,
+    }
+}
+
+/// What runs until the program stops.
+struct Running {
+    server: JoinHandle<std::io::Result<()>>,
+    sockets: Sockets,
+    writer: JoinHandle<()>,
+    stop_writer: oneshot::Sender<()>,
+    jobs: Vec<JoinHandle<()>>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    fn start(
+        app: &Arc<App>,
+        writer: crate::app::ingest::Writer,
+        config: &Config,
+        listener: TcpListener,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let (stop_writer, writer_stopped) = oneshot::channel();
+        let writer = tokio::spawn(writer.run(Arc::clone(app), writer_stopped));
+        let jobs = vec![
+            tokio::spawn(jobs::follow::run(Arc::clone(app), stop.clone())),
+            tokio::spawn(jobs::refusals::run(Arc::clone(app), stop.clone())),
+            tokio::spawn(jobs::retention::run(Arc::clone(app), stop.clone())),
+        ];
+        let sockets = Sockets::new(Arc::clone(app), &config.socket_path);
+        let router = sockets.add_to(http::router(Arc::clone(app)));
+        let router = match config.cors_origins.as_slice() {
+            [] => router,
+            origins => router.layer(http::cors(origins)),
+        };
+        let rewriting = sockets.clone();
+        let rewrite = MapRequestLayer::new(move |request: Request| rewriting.rewrite(request));
+        let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(
+            rewrite.layer(router),
+        );
+        let server = axum::serve(listener.tap_io(tune), service)
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
+        let server = tokio::spawn(server.into_future());
+        Self {
+            server,
+            sockets,
+            writer,
+            stop_writer,
+            jobs,
+            stop,
+        }
+    }
+
+    /// Stops taking requests, lets running ones finish, tells the sockets, and ends the jobs. No
+    /// step can hold up the next for longer than its limit.
+    async fn stop(mut self) {
+        self.stop.cancel();
+        self.sockets.close(CLOSE_SOCKETS).await;
+        if timeout(FINISH_REQUESTS, &mut self.server).await.is_err() {
+            tracing::warn!("some requests did not finish in time");
+            self.server.abort();
+        }
+        let _ = self.stop_writer.send(());
+        let finish = async {
+            let _ = self.writer.await;
+            for job in self.jobs {
+                let _ = job.await;
+            }
+        };
+        if timeout(FINISH_JOBS, finish).await.is_err() {
+            tracing::warn!("some background work did not finish in time");
+        }
+    }
+}
+
+fn tune(stream: &mut TcpStream) {
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(&*stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+}
+
+fn announce_admin(config: &Config, generated: Option<&str>) {
+    if let Some(password) = generated {
+        eprintln!(
+            "First start: the admin is {} with the password {password}\n\
+             It is shown only this once; change it with `bookbell user passwd`.",
+            config.admin_email
+        );
+    }
+}
+
+/// Says where it listens and what is still to do, in lines a person can act on.
+fn announce(app: &App, config: &Config, address: SocketAddr) {
+    let public_url = &app.settings.public_url;
+    println!("listening on http://{address}");
+    println!("dashboard    {public_url}/");
+    println!("webhook URL  {public_url}/webhooks/calendly");
+    println!("database     {}", app.store.engine());
+    if config.signing_keys.is_empty() {
+        println!(
+            "to do        set BOOKBELL_CALENDLY_SIGNING_KEYS: without a key every delivery is refused"
+        );
+    }
+    if config.public_url.is_none() {
+        println!("to do        set BOOKBELL_PUBLIC_URL to where Calendly can reach this server");
+    }
+}
+
+struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
