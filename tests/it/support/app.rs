@@ -1,0 +1,309 @@
+//! The product in the test's own process, behind its real router, with a clock that stands still.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use bookbell::app::{App, Settings};
+use bookbell::calendly::signature::{SigningKey, sign};
+use bookbell::domain::clock::Clock;
+use bookbell::domain::ids::UuidV7;
+use bookbell::store::Store;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tower::ServiceExt;
+
+use super::database::Database;
+
+/// The key that test deliveries are signed with.
+pub const KEY: &str = "test-signing-key";
+
+/// The first admin.
+pub const ADMIN: (&str, &str) = ("admin@example.com", "correct horse battery");
+
+/// 2026-11-20T08:00:00Z.
+pub const START_MS: i64 = 1_795_161_600_000;
+
+/// A clock that tests move by hand.
+#[derive(Debug)]
+pub struct FixedClock(AtomicI64);
+
+impl Clock for FixedClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// The product under test.
+pub struct TestApp {
+    pub app: Arc<App>,
+    pub clock: Arc<FixedClock>,
+    pub database: Database,
+    router: Router,
+    token: Option<String>,
+    _stop_writer: Arc<oneshot::Sender<()>>,
+}
+
+/// What a request was answered.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+impl Reply {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes)
+            .unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&self.bytes)))
+    }
+
+    /// The body as JSON, when the status is the expected one.
+    #[track_caller]
+    pub fn expect(&self, status: u16) -> Value {
+        let body = String::from_utf8_lossy(&self.bytes);
+        assert_eq!(self.status.as_u16(), status, "{body}");
+        if self.bytes.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
+    }
+
+    /// Checks for a problem document with this status and code.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> Value {
+        let body = self.expect(status);
+        assert_eq!(body["code"], code, "{body}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(body["status"], status);
+        assert!(
+            body["type"].is_string() && body["title"].is_string(),
+            "{body}"
+        );
+        body
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+impl TestApp {
+    pub async fn sqlite() -> Self {
+        Self::on(Database::sqlite()).await
+    }
+
+    pub async fn postgres() -> Self {
+        Self::on(Database::postgres().await).await
+    }
+
+    /// The product on a database, with its first admin signed in.
+    pub async fn on(database: Database) -> Self {
+        let clock = Arc::new(FixedClock(AtomicI64::new(START_MS)));
+        let store = Store::open(&database.url).await.unwrap();
+        let (app, writer) = App::new(store, settings(), clock.clone(), Arc::new(UuidV7::new()))
+            .await
+            .unwrap();
+        app.create_first_admin(ADMIN.0, Some(ADMIN.1.to_owned()))
+            .await
+            .unwrap();
+        app.catch_up().await.unwrap();
+        let (stop_writer, stopped) = oneshot::channel();
+        tokio::spawn(writer.run(Arc::clone(&app), stopped));
+        let router = bookbell::http::router(Arc::clone(&app));
+        let _stop_writer = Arc::new(stop_writer);
+        let mut this = Self {
+            app,
+            clock,
+            database,
+            router,
+            token: None,
+            _stop_writer,
+        };
+        this.token = Some(this.sign_in(ADMIN.0, ADMIN.1).await);
+        this
+    }
+
+    /// Signs in and answers the access token.
+    pub async fn sign_in(&self, email: &str, password: &str) -> String {
+        let body = json!({ "email": email, "password": password });
+        let reply = self
+            .send(Method::POST, "/api/auth/login", None, &[], Some(&body))
+            .await;
+        reply.expect(200)["token"].as_str().unwrap().to_owned()
+    }
+
+    /// The admin's access token.
+    pub fn admin_token(&self) -> &str {
+        self.token.as_deref().unwrap()
+    }
+
+    /// Adds a member and answers its id and token.
+    pub async fn member(&self, email: &str, calendly_uri: Option<&str>) -> (String, String) {
+        let password = "a member's password";
+        let body = json!({
+            "email": email, "name": email, "role": "member",
+            "password": password, "calendlyUserUri": calendly_uri,
+        });
+        let user = self.post("/api/users", &body).await.expect(201);
+        let token = self.sign_in(email, password).await;
+        (user["id"].as_str().unwrap().to_owned(), token)
+    }
+
+    /// Moves the clock.
+    pub fn advance_ms(&self, ms: i64) {
+        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Sends any request through the real router.
+    pub async fn request(&self, request: Request<Body>) -> Reply {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes().to_vec();
+        Reply {
+            status: parts.status,
+            headers: parts.headers,
+            bytes,
+        }
+    }
+
+    /// Sends a request with a token, headers and a JSON body.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Reply {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        self.request(request.body(body).unwrap()).await
+    }
+
+    /// GET as the admin.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.get_as(self.admin_token(), path).await
+    }
+
+    /// GET as whoever has the token.
+    pub async fn get_as(&self, token: &str, path: &str) -> Reply {
+        self.send(Method::GET, path, Some(token), &[], None).await
+    }
+
+    /// POST as the admin.
+    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.post_as(self.admin_token(), path, body).await
+    }
+
+    /// POST as whoever has the token.
+    pub async fn post_as(&self, token: &str, path: &str, body: &Value) -> Reply {
+        self.send(Method::POST, path, Some(token), &[], Some(body))
+            .await
+    }
+
+    /// PATCH as the admin.
+    pub async fn patch(&self, path: &str, body: &Value) -> Reply {
+        self.patch_as(self.admin_token(), path, body).await
+    }
+
+    /// PATCH as whoever has the token.
+    pub async fn patch_as(&self, token: &str, path: &str, body: &Value) -> Reply {
+        self.send(Method::PATCH, path, Some(token), &[], Some(body))
+            .await
+    }
+
+    /// DELETE as the admin.
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(Method::DELETE, path, Some(self.admin_token()), &[], None)
+            .await
+    }
+
+    /// Posts a delivery, signed now.
+    pub async fn deliver(&self, body: &Value) -> Reply {
+        self.deliver_at(body, 0).await
+    }
+
+    /// Posts a delivery whose signature is `skew_s` seconds off.
+    pub async fn deliver_at(&self, body: &Value, skew_s: i64) -> Reply {
+        self.deliver_raw(body.to_string().into_bytes(), skew_s)
+            .await
+    }
+
+    /// Posts any bytes as a delivery.
+    pub async fn deliver_raw(&self, body: Vec<u8>, skew_s: i64) -> Reply {
+        let at_s = self.clock.now_ms() / 1000 + skew_s;
+        let signature = sign(&SigningKey::new(KEY).unwrap(), at_s, &body);
+        self.post_webhook("/webhooks/calendly", Some(&signature), body)
+            .await
+    }
+
+    /// Posts to a webhook path with any signature header.
+    pub async fn post_webhook(&self, path: &str, signature: Option<&str>, body: Vec<u8>) -> Reply {
+        let mut request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        if let Some(signature) = signature {
+            request = request.header("Calendly-Webhook-Signature", signature);
+        }
+        self.request(request.body(Body::from(body)).unwrap()).await
+    }
+
+    /// All records of a list, over all its pages.
+    pub async fn all(&self, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let joiner = if path.contains('?') { '&' } else { '?' };
+            let page = self
+                .get(&format!("{path}{joiner}limit=200{cursor}"))
+                .await
+                .expect(200);
+            items.extend(page["items"].as_array().unwrap().iter().cloned());
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+    }
+
+    /// All events the admin may hear of, as (name, payload).
+    pub async fn events(&self) -> Vec<(String, Value)> {
+        let events = self.all("/api/events?since=0").await;
+        let pair = |event: Value| {
+            (
+                event["name"].as_str().unwrap().to_owned(),
+                event["payload"].clone(),
+            )
+        };
+        events.into_iter().map(pair).collect()
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        signing_keys: vec![
+            SigningKey::new(KEY).unwrap(),
+            SigningKey::new("another-live-key").unwrap(),
+        ],
+        signature_tolerance_s: 180,
+        jwt_secret: b"a secret of thirty-two bytes or more".to_vec(),
+        event_retention_ms: 30 * 24 * 60 * 60 * 1000,
+        public_url: "http://bookbell.test".to_owned(),
+    }
+}
