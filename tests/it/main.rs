@@ -3,4 +3,6 @@
 
 mod support;
 
+mod folding;
+
 mod ingest;
