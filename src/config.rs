@@ -153,7 +153,7 @@ impl TryFrom<ServeArgs> for Config {
             admin_email: admin_email(args.admin_email)?,
             admin_password: admin_password(given(args.admin_password))?,
             cors_origins: cors_origins(args.cors_origins.as_deref())?,
-            socket_path: socket_path(args.socket_path)?,
+            socket_path: socket_path(&args.socket_path)?,
             event_retention_ms: retention_ms(&args.event_retention_days)?,
         })
     }
@@ -278,7 +278,7 @@ fn cors_origins(list: Option<&str>) -> Result<Vec<HeaderValue>, InvalidSetting> 
         .collect()
 }
 
-fn socket_path(text: String) -> Result<String, InvalidSetting> {
+fn socket_path(text: &str) -> Result<String, InvalidSetting> {
     let path = text.trim_end_matches('/');
     let plain = path
         .bytes()

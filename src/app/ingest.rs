@@ -152,7 +152,6 @@ impl App {
 
     /// The keys a path verifies with, and the connection with its user. An unknown connection
     /// has no key, so that nothing it is posted is accepted.
-    #[expect(clippy::type_complexity, reason = "used once, right above")]
     async fn keys_for(
         &self,
         connection_id: Option<&str>,

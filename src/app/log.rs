@@ -158,7 +158,9 @@ impl Log {
         };
         self.head
             .send_if_modified(|known| std::mem::replace(known, head) != head);
-        ended.iter().for_each(|event| self.dispatch_internal(event));
+        for event in &ended {
+            self.dispatch_internal(event);
+        }
     }
 
     /// Waits until somebody noticed that the log has grown past the tail.

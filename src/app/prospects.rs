@@ -103,7 +103,7 @@ impl App {
         let mut tx = self.begin().await?;
         check_owner(&mut tx, caller, owner_id.as_ref()).await?;
         let now_ms = self.now_ms();
-        let prospect = new.into_prospect(self.new_id(), self.new_id(), owner_id, now_ms);
+        let prospect = new.into_prospect(self.new_id(), self.new_id(), owner_id.as_ref(), now_ms);
         check_unique(&mut tx, &prospect).await?;
         store::prospects::write(&mut tx.db(), &[&prospect]).await?;
         let events = prospect_events(None, Some(&prospect));

@@ -146,8 +146,8 @@ fn title(chain: &[(&InviteeUri, &InviteeFacts)]) -> Option<String> {
         .rev()
         .filter_map(|(_, facts)| facts.meeting.as_ref());
     meetings
-        .filter_map(|meeting| meeting.get().title.clone())
-        .next()
+        .into_iter()
+        .find_map(|meeting| meeting.get().title.clone())
 }
 
 fn slot(facts: &InviteeFacts) -> Slot {

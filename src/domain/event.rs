@@ -108,7 +108,6 @@ pub struct Event {
 #[must_use]
 pub fn prospect_events(before: Option<&Prospect>, after: Option<&Prospect>) -> Vec<NewEvent> {
     match (before, after) {
-        (None, None) => Vec::new(),
         (None, Some(new)) => vec![created(
             new,
             Audience::owner_and_admins(new.owner_id.as_ref()),
@@ -135,7 +134,7 @@ pub fn prospect_events(before: Option<&Prospect>, after: Option<&Prospect>) -> V
             let audience = Audience::owner_and_admins(new.owner_id.as_ref());
             vec![NewEvent::new("prospect:updated", &new.view(), audience)]
         }
-        (Some(_), Some(_)) => Vec::new(),
+        _ => Vec::new(),
     }
 }
 

@@ -69,10 +69,6 @@ impl Fields {
     }
 
     /// Takes a text of at most `max` characters; `Some(None)` when it is null or blank.
-    #[expect(
-        clippy::option_option,
-        reason = "absent, null and given are three things"
-    )]
     pub fn text(&mut self, field: &str, max: usize) -> Option<Option<String>> {
         match self.take(field)? {
             Value::Null => Some(None),
@@ -152,10 +148,6 @@ impl Fields {
     }
 
     /// Takes an id; `Some(None)` when it is null.
-    #[expect(
-        clippy::option_option,
-        reason = "absent, null and given are three things"
-    )]
     pub fn id(&mut self, field: &str) -> Option<Option<Id>> {
         let Some(text) = self.text(field, 200)? else {
             return Some(None);
@@ -180,10 +172,6 @@ impl Fields {
     }
 
     /// Takes the name of a time zone; `Some(None)` when it is null.
-    #[expect(
-        clippy::option_option,
-        reason = "absent, null and given are three things"
-    )]
     pub fn time_zone(&mut self, field: &str) -> Option<Option<String>> {
         let zone = self.text(field, 64)?;
         if zone.as_deref().is_some_and(|zone| !is_time_zone(zone)) {
@@ -201,10 +189,6 @@ impl Fields {
     }
 
     /// Takes an object and reads its fields; `Some(None)` when it is null.
-    #[expect(
-        clippy::option_option,
-        reason = "absent, null and given are three things"
-    )]
     pub fn object<T>(
         &mut self,
         field: &str,
@@ -262,13 +246,13 @@ mod tests {
 
     use super::*;
 
-    fn fields(value: Value) -> Fields {
+    fn fields(value: &Value) -> Fields {
         Fields::new(value.as_object().unwrap().clone())
     }
 
     #[test]
     fn absent_null_and_given_differ() {
-        let mut f = fields(json!({"a": null, "b": " x "}));
+        let mut f = fields(&json!({"a": null, "b": " x "}));
         assert_eq!(f.text("a", 9), Some(None));
         assert_eq!(f.text("b", 9), Some(Some("x".into())));
         assert_eq!(f.text("c", 9), None);
@@ -278,7 +262,7 @@ mod tests {
     #[test]
     fn every_fault_is_named() {
         let mut f =
-            fields(json!({"email": "no", "status": 3, "zone": "Mars", "x": 1, "t": "soon"}));
+            fields(&json!({"email": "no", "status": 3, "zone": "Mars", "x": 1, "t": "soon"}));
         f.email("email");
         f.text("status", 9);
         f.time_zone("zone");
@@ -295,7 +279,7 @@ mod tests {
 
     #[test]
     fn inner_faults_carry_the_path() {
-        let mut f = fields(json!({"location": {"kind": 1, "size": 2}}));
+        let mut f = fields(&json!({"location": {"kind": 1, "size": 2}}));
         f.object("location", "location.", |inner| {
             inner.required_text("kind", 9)
         });
@@ -310,7 +294,7 @@ mod tests {
 
     #[test]
     fn nul_is_refused() {
-        let mut f = fields(json!({"a": "x\u{0}y"}));
+        let mut f = fields(&json!({"a": "x\u{0}y"}));
         assert_eq!(f.text("a", 9), None);
         assert!(f.finish().is_err());
     }

@@ -145,12 +145,12 @@ impl NewProspect {
         self,
         id: Id,
         conversation_id: Id,
-        owner_id: Option<Id>,
+        owner_id: Option<&Id>,
         now_ms: i64,
     ) -> Prospect {
         let mut prospect = Prospect {
             id,
-            owner_id: owner_id.clone(),
+            owner_id: owner_id.cloned(),
             conversation_id,
             firstname: None,
             lastname: None,

@@ -12,7 +12,7 @@ use super::answer;
 use super::extract::{Admin, OptionalBody, PathId, Query, page};
 use super::problem::Answer;
 use crate::app::{App, Error};
-use crate::domain::delivery::{DeliveryStatus, Reason};
+use crate::domain::delivery::{Delivery, DeliveryStatus, Reason};
 use crate::store::deliveries::Filter;
 
 pub(super) async fn list(
@@ -28,7 +28,7 @@ pub(super) async fn list(
         until_ms: fields.time("until").map(|at| at.0),
     };
     let listed = app.deliveries(&filter, page(fields)?).await?;
-    Ok(answer::list(&uri, &listed, |delivery| delivery.summary()))
+    Ok(answer::list(&uri, &listed, Delivery::summary))
 }
 
 pub(super) async fn counts(State(app): State<Arc<App>>, Admin(_): Admin) -> Answer {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Result};
 
-const PERIOD: Duration = Duration::from_secs(600);
+const PERIOD: Duration = Duration::from_mins(10);
 
 /// Forgets until the program stops.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {

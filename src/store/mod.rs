@@ -82,6 +82,9 @@ impl Store {
 
     /// Waits until another node says that the log has grown. On SQLite there is none to say so.
     /// The hint may be lost, merged or repeated: whoever waits reads the log anyway.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when no connection can be had.
     pub async fn listen(&self) -> Result<Option<Listener>> {
         let Pools::Postgres(pool) = &self.pools else {
             return Ok(None);

@@ -276,7 +276,8 @@ impl Sql {
         for (n, piece) in text.split('?').enumerate() {
             if n > 0 {
                 next += 1;
-                self.text.push_str(&format!("${next}"));
+                self.text.push('$');
+                self.text.push_str(&next.to_string());
             }
             self.text.push_str(piece);
         }

@@ -1,6 +1,15 @@
 //! The integration tests: one binary, both databases. Run them with `tests/run`, which starts
 //! the PostgreSQL they need.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop where it is"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "support is shared by the modules of this one binary"
+)]
+
 mod support;
 
 mod folding;
