@@ -72,3 +72,13 @@ impl From<store::Error> for Error {
         Self::Internal(Box::new(error))
     }
 }
+
+/// An error with its causes, as one line for the log.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::app::Error;
+use crate::app::error::chain;
 
 /// A problem document.
 #[derive(Debug)]
@@ -142,15 +143,6 @@ fn unauthenticated(code: &str) -> &'static str {
         "signature_mismatch" => "no signing key made this signature for this body",
         _ => "not authenticated",
     }
-}
-
-/// An error with its causes, as one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 pub(super) fn not_found(detail: &'static str) -> Problem {

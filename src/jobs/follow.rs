@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::app::error::chain;
 use crate::store::{self, Listener};
 
 /// How long to wait for a hint before looking anyway.
@@ -23,7 +24,7 @@ async fn follow(app: &App) {
     let mut listener = None;
     loop {
         if let Err(error) = app.catch_up().await {
-            tracing::warn!(%error, "the event log could not be followed");
+            tracing::warn!(error = chain(&error), "the event log could not be followed");
         }
         if listener.is_none() {
             listener = connect(app).await;
@@ -43,7 +44,10 @@ async fn connect(app: &App) -> Option<Listener> {
     match app.store.listen().await {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::warn!(%error, "cannot listen to other nodes; polling");
+            tracing::warn!(
+                error = chain(&error),
+                "cannot listen to other nodes; polling"
+            );
             None
         }
     }

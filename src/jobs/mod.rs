@@ -4,6 +4,7 @@ pub mod follow;
 pub mod refusals;
 pub mod retention;
 
+use crate::app::error::chain;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -17,13 +18,17 @@ async fn every<F, E>(
     mut work: impl FnMut() -> F,
 ) where
     F: Future<Output = Result<(), E>>,
-    E: std::fmt::Display,
+    E: std::error::Error + 'static,
 {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if let Err(error) = work().await {
-            tracing::warn!(job = name, %error, "a job failed and will be tried again");
+            tracing::warn!(
+                job = name,
+                error = chain(&error),
+                "a job failed and will be tried again"
+            );
         }
     }
 }

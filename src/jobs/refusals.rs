@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::app::error::chain;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -13,6 +14,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
     super::every(PERIOD, "refusals", stop, || app.flush_refusals()).await;
     if let Err(error) = app.flush_refusals().await {
-        tracing::warn!(%error, "the last refused requests were not written");
+        tracing::warn!(
+            error = chain(&error),
+            "the last refused requests were not written"
+        );
     }
 }

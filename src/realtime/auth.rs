@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::app::auth::{Authenticated, TokenError, bearer};
+use crate::app::error::chain;
 use crate::app::log::SessionEnd;
 use crate::domain::event::Seq;
 
@@ -103,7 +104,7 @@ async fn check(app: &App, token: Option<&str>) -> Result<Authenticated, Refused>
     match app.authenticate(token).await {
         Ok(checked) => Ok(checked?),
         Err(error) => {
-            tracing::error!(%error, "a socket could not be authenticated");
+            tracing::error!(error = chain(&error), "a socket could not be authenticated");
             Err(Refused("unavailable"))
         }
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::auth::{Since, Ticket};
 use crate::app::App;
+use crate::app::error::chain;
 use crate::app::events::Served;
 use crate::app::log::SessionEnd;
 use crate::domain::event::{Event, INTERNAL_PREFIX, Seq};
@@ -173,7 +174,7 @@ async fn deliver(
 }
 
 async fn pause_after(error: &crate::app::Error) {
-    tracing::warn!(%error, "the event log could not be read");
+    tracing::warn!(error = chain(error), "the event log could not be read");
     sleep(RETRY).await;
 }
 

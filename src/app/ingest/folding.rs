@@ -1,0 +1,192 @@
+//! Folds deliveries in one transaction: decides what becomes of each, and writes what changed.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::json;
+
+use super::{Answer, App, Received, Result, Verdict, micros_since};
+use crate::calendly::statement::Meaning;
+use crate::domain::delivery::{Delivery, DeliveryStatus, Reason, Standing};
+use crate::domain::event::{Audience, Event, NewEvent};
+use crate::domain::ids::Id;
+use crate::domain::world::{Context, Incomplete, Statement, World};
+use crate::store::{self, Tx};
+
+impl App {
+    /// Folds deliveries in one transaction and answers each, in order.
+    pub(super) async fn fold(&self, batch: &[Received]) -> Result<Vec<Answer>> {
+        let mut complete = BTreeSet::new();
+        loop {
+            match self.try_fold(batch, &complete).await? {
+                Ok((answers, events)) => {
+                    self.log.offer(events);
+                    return Ok(answers);
+                }
+                Err(Incomplete(prospect)) => complete.insert(prospect),
+            };
+        }
+    }
+
+    async fn try_fold(
+        &self,
+        batch: &[Received],
+        complete: &BTreeSet<Id>,
+    ) -> Result<std::result::Result<(Vec<Answer>, Vec<Event>), Incomplete>> {
+        let now_ms = self.now_ms();
+        let mut tx = self.begin().await?;
+        let keys: BTreeSet<&str> = batch
+            .iter()
+            .filter_map(|r| r.delivery.dedupe_key.as_deref())
+            .collect();
+        let standing = store::deliveries::standing(&mut tx.db(), keys).await?;
+        let statements: Vec<Statement> = batch.iter().filter_map(Received::statement).collect();
+        let world = store::fold::load(&mut tx.db(), &statements, complete).await?;
+        let cx = Context {
+            now_ms,
+            ids: &*self.ids,
+        };
+        let mut folding = Folding::new(world, standing);
+        let mut answers = Vec::with_capacity(batch.len());
+        for received in batch {
+            match folding.take(received, cx) {
+                Ok(answer) => answers.push(answer),
+                Err(incomplete) => return Ok(Err(incomplete)),
+            }
+        }
+        let events = self.write(tx, folding, now_ms).await?;
+        Ok(Ok((answers, events)))
+    }
+
+    pub(super) async fn write(
+        &self,
+        mut tx: Tx,
+        folding: Folding,
+        now_ms: i64,
+    ) -> Result<Vec<Event>> {
+        let mut db = tx.db();
+        for (held, by) in &folding.closed {
+            store::deliveries::close_as_duplicate(&mut db, held, by).await?;
+        }
+        store::deliveries::insert(&mut db, &folding.archived).await?;
+        store::fold::write(&mut db, &folding.world).await?;
+        Ok(tx.commit(folding.events, now_ms, &*self.ids).await?)
+    }
+}
+
+/// A batch being folded.
+#[derive(Default)]
+pub(super) struct Folding {
+    world: World,
+    standing: HashMap<String, Standing>,
+    pub(super) archived: Vec<Delivery>,
+    closed: Vec<(Id, Id)>,
+    pub(super) events: Vec<NewEvent>,
+}
+
+impl Folding {
+    pub(super) fn new(world: World, standing: HashMap<String, Standing>) -> Self {
+        Self {
+            world,
+            standing,
+            ..Self::default()
+        }
+    }
+
+    /// Decides what becomes of one delivery, and folds it when it is to be.
+    pub(super) fn take(
+        &mut self,
+        received: &Received,
+        cx: Context<'_>,
+    ) -> std::result::Result<Answer, Incomplete> {
+        let key = received.delivery.dedupe_key.clone().unwrap_or_default();
+        match self.standing.get(&key).cloned() {
+            Some(first) if first.held.is_none() => {
+                return Ok(Answer {
+                    verdict: Verdict::Duplicate,
+                    delivery_id: first.id,
+                    reason: None,
+                });
+            }
+            // Held, and this one is no better: the first stands for both.
+            Some(first) if !received.timely || received.meaning.is_none() => {
+                let verdict = Verdict::Quarantined;
+                return Ok(Answer {
+                    verdict,
+                    delivery_id: first.id,
+                    reason: first.held,
+                });
+            }
+            Some(held) => self.closed.push((held.id, received.delivery.id.clone())),
+            None => {}
+        }
+        let mut delivery = received.delivery.clone();
+        let verdict = self.settle(&mut delivery, received, cx)?;
+        let held = delivery.reason.filter(|_| verdict == Verdict::Quarantined);
+        let answer = Answer {
+            verdict,
+            delivery_id: delivery.id.clone(),
+            reason: delivery.reason,
+        };
+        self.standing.insert(
+            key,
+            Standing {
+                id: delivery.id.clone(),
+                held,
+            },
+        );
+        if let Some(timings) = &mut delivery.timings {
+            timings.folded_us = micros_since(received.started);
+        }
+        self.archived.push(delivery);
+        Ok(answer)
+    }
+
+    /// Sets the delivery's outcome.
+    fn settle(
+        &mut self,
+        delivery: &mut Delivery,
+        received: &Received,
+        cx: Context<'_>,
+    ) -> std::result::Result<Verdict, Incomplete> {
+        let (verdict, status, reason) = match &received.meaning {
+            None => held(Reason::MalformedPayload),
+            Some(_) if !received.timely => held(Reason::StaleTimestamp),
+            Some(Meaning::FormWithoutEmail) => ignored(Reason::NoEmail),
+            Some(Meaning::Unhandled) => ignored(Reason::UnhandledEvent),
+            Some(Meaning::Statement(statement)) => {
+                let applied = self.world.apply(statement.clone(), cx)?;
+                delivery.prospect_id = applied.prospect_id;
+                delivery.proposal_id = applied.proposal_id;
+                self.events.extend(applied.events);
+                (Verdict::Processed, DeliveryStatus::Processed, None)
+            }
+        };
+        delivery.status = status;
+        delivery.reason = reason;
+        if verdict == Verdict::Quarantined {
+            self.events.push(quarantined(delivery));
+        }
+        Ok(verdict)
+    }
+}
+
+fn held(reason: Reason) -> (Verdict, DeliveryStatus, Option<Reason>) {
+    (
+        Verdict::Quarantined,
+        DeliveryStatus::Quarantined,
+        Some(reason),
+    )
+}
+
+fn ignored(reason: Reason) -> (Verdict, DeliveryStatus, Option<Reason>) {
+    (Verdict::Ignored, DeliveryStatus::Ignored, Some(reason))
+}
+
+fn quarantined(delivery: &Delivery) -> NewEvent {
+    let payload = json!({
+        "deliveryId": delivery.id,
+        "reason": delivery.reason,
+        "event": delivery.event,
+    });
+    NewEvent::new("delivery-quarantined", &payload, Audience::admins())
+}

@@ -1,0 +1,138 @@
+//! The one writer: takes whatever waits and commits it together.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Answer, App, Error, Received, Result, micros_since};
+use crate::app::error::chain;
+use crate::domain::delivery::Timings;
+
+/// How many deliveries may wait for the writer; more are answered "busy", and Calendly retries.
+const QUEUE: usize = 4096;
+
+/// How many deliveries share a commit at most.
+const BATCH: usize = 256;
+
+/// How many bytes of bodies share a commit at most.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// How often a delivery is tried by itself before it is given up and left to Calendly's retry.
+const ATTEMPTS: usize = 3;
+
+/// Deliveries on their way to the writer.
+#[derive(Debug)]
+pub struct Queue(mpsc::Sender<Job>);
+
+#[derive(Debug)]
+struct Job {
+    received: Received,
+    reply: oneshot::Sender<Result<Answer>>,
+}
+
+/// The one writer of deliveries on this node.
+#[derive(Debug)]
+pub struct Writer(mpsc::Receiver<Job>);
+
+/// A queue and its writer.
+#[must_use]
+pub fn queue() -> (Queue, Writer) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Queue(sender), Writer(receiver))
+}
+
+impl Queue {
+    /// Hands a delivery to the writer and waits until it is committed. It is committed also when
+    /// the caller goes away meanwhile.
+    pub(super) async fn put(&self, received: Received) -> Result<Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.0
+            .try_send(Job { received, reply })
+            .map_err(|_| Error::Busy)?;
+        answer.await.map_err(|_| Error::Busy)?
+    }
+}
+
+impl Writer {
+    /// Folds what comes until the queue is closed and empty, or `stop` is given and it is empty.
+    pub async fn run(mut self, app: Arc<App>, mut stop: oneshot::Receiver<()>) {
+        let mut jobs = Vec::with_capacity(BATCH);
+        loop {
+            let more = tokio::select! {
+                biased;
+                n = self.0.recv_many(&mut jobs, BATCH) => n > 0,
+                _ = &mut stop => false,
+            };
+            if !more {
+                return;
+            }
+            while !jobs.is_empty() {
+                let batch = bounded(&mut jobs);
+                app.write_batch(batch).await;
+            }
+        }
+    }
+}
+
+/// Takes from the front what fits into one commit; always at least one.
+fn bounded(jobs: &mut Vec<Job>) -> Vec<Job> {
+    let mut bytes = 0;
+    let overflows = |job: &Job| {
+        bytes += job.received.delivery.body.as_ref().map_or(0, Bytes::len);
+        bytes > BATCH_BYTES
+    };
+    let fitting = jobs.iter().position(overflows).unwrap_or(jobs.len());
+    jobs.drain(..fitting.max(1)).collect()
+}
+
+impl App {
+    async fn write_batch(&self, jobs: Vec<Job>) {
+        let (mut batch, replies): (Vec<_>, Vec<_>) = jobs
+            .into_iter()
+            .map(|job| (job.received, job.reply))
+            .unzip();
+        let size = batch.len();
+        for received in &mut batch {
+            let taken_us = micros_since(received.started);
+            received.delivery.timings = Some(Timings {
+                verified_us: received.verified_us,
+                taken_us,
+                folded_us: taken_us,
+                batch_size: size as u64,
+            });
+        }
+        let answers = match self.fold(&batch).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(error) => self.fold_one_by_one(&batch, error).await,
+        };
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            // Whoever hung up learns the outcome from its retry.
+            let _ = reply.send(answer);
+        }
+    }
+
+    async fn fold_one_by_one(&self, batch: &[Received], error: Error) -> Vec<Result<Answer>> {
+        tracing::warn!(
+            deliveries = batch.len(),
+            error = chain(&error),
+            "a batch failed"
+        );
+        let mut answers = Vec::with_capacity(batch.len());
+        for received in batch {
+            answers.push(self.fold_alone(received).await);
+        }
+        answers
+    }
+
+    async fn fold_alone(&self, received: &Received) -> Result<Answer> {
+        let mut attempt = 1;
+        loop {
+            match self.fold(std::slice::from_ref(received)).await {
+                Ok(mut answers) => return answers.pop().ok_or(Error::Busy),
+                Err(error) if attempt == ATTEMPTS => return Err(error),
+                Err(_) => attempt += 1,
+            }
+        }
+    }
+}
