@@ -112,6 +112,7 @@ impl App {
         let mut tx = self.store.begin().await?;
         let gone = store::events::forget(&mut tx.db(), before_ms, STEP).await?;
         self.commit(tx, Vec::new()).await?;
+        self.log.forget(self.extent().await?.floor);
         Ok(gone)
     }
 

@@ -71,9 +71,12 @@ impl Tail {
         self.bytes += event.payload.len();
         self.events.push_back(Arc::new(event));
         while self.events.len() > TAIL_EVENTS || self.bytes > TAIL_BYTES {
-            let Some(oldest) = self.events.pop_front() else {
-                break;
-            };
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.events.pop_front() {
             self.bytes -= oldest.payload.len();
         }
     }
@@ -160,6 +163,18 @@ impl Log {
             .send_if_modified(|known| std::mem::replace(known, head) != head);
         for event in &ended {
             self.dispatch_internal(event);
+        }
+    }
+
+    /// Forgets what the database no longer keeps, up to and with position `floor`.
+    pub fn forget(&self, floor: Seq) {
+        let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
+        while tail
+            .events
+            .front()
+            .is_some_and(|oldest| oldest.seq <= floor)
+        {
+            tail.drop_oldest();
         }
     }
 

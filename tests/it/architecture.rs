@@ -1,0 +1,173 @@
+//! The plan of the house (ARCHITECTURE.md): who may use whom, and what each file begins with.
+
+use std::path::{Path, PathBuf};
+
+/// Each floor with the floors and crates it must not name.
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    (
+        "domain",
+        &[
+            "crate::calendly",
+            "crate::store",
+            "crate::app",
+            "crate::http",
+            "crate::realtime",
+            "crate::jobs",
+            "crate::cli",
+            "sqlx",
+            "axum::",
+            "reqwest",
+            "socketioxide",
+        ],
+    ),
+    (
+        "calendly",
+        &[
+            "crate::store",
+            "crate::app",
+            "crate::http",
+            "crate::realtime",
+            "crate::jobs",
+            "crate::cli",
+            "sqlx",
+            "axum::",
+            "socketioxide",
+        ],
+    ),
+    (
+        "store",
+        &[
+            "crate::calendly",
+            "crate::app",
+            "crate::http",
+            "crate::realtime",
+            "crate::jobs",
+            "crate::cli",
+            "axum::",
+            "reqwest",
+            "socketioxide",
+        ],
+    ),
+    (
+        "app",
+        &[
+            "crate::http",
+            "crate::realtime",
+            "crate::jobs",
+            "crate::cli",
+            "sqlx",
+            "axum::",
+            "socketioxide",
+        ],
+    ),
+    (
+        "http",
+        &[
+            "crate::realtime",
+            "crate::jobs",
+            "crate::cli",
+            "sqlx",
+            "socketioxide",
+        ],
+    ),
+    (
+        "realtime",
+        &["crate::http", "crate::jobs", "crate::cli", "sqlx"],
+    ),
+    (
+        "jobs",
+        &[
+            "crate::http",
+            "crate::realtime",
+            "crate::cli",
+            "sqlx",
+            "axum::",
+            "socketioxide",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "crate::http",
+            "crate::realtime",
+            "crate::jobs",
+            "sqlx",
+            "axum::",
+            "socketioxide",
+        ],
+    ),
+];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The code of a file without its comments.
+fn code(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+#[test]
+fn no_floor_uses_one_above_it() {
+    let mut faults = Vec::new();
+    for (floor, forbidden) in FORBIDDEN {
+        let files = sources(&root().join(floor));
+        assert!(!files.is_empty(), "{floor} is empty");
+        for file in files {
+            let code = code(&file);
+            let named = forbidden.iter().filter(|name| code.contains(*name));
+            faults.extend(named.map(|name| format!("{} uses {name}", file.display())));
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn only_the_delivery_loop_emits() {
+    for file in sources(&root()) {
+        let emits = code(&file).contains(".emit(");
+        let home = file.ends_with("realtime/delivery.rs");
+        assert_eq!(emits, home, "{}", file.display());
+    }
+}
+
+#[test]
+fn every_file_says_what_it_owns() {
+    for file in sources(&root()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("//! "), "{}", file.display());
+    }
+}
+
+#[test]
+fn both_databases_have_the_same_migrations() {
+    let names = |engine: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("migrations")
+            .join(engine);
+        let mut names: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("sqlite"), names("postgres"));
+}

@@ -1,0 +1,87 @@
+//! The event log: one order for everybody, without gaps (laws 2 and 3).
+
+use std::sync::Arc;
+
+use bookbell::app::App;
+use bookbell::domain::event::Event;
+use bookbell::domain::ids::UuidV7;
+use bookbell::store::{self, Store};
+use serde_json::json;
+
+use crate::support::app::{TestApp, settings};
+use crate::support::on_both;
+use crate::support::payload::Booking;
+
+async fn after(store: &Store, since: i64) -> Vec<Event> {
+    let mut reader = store.read().await.unwrap();
+    store::events::after(&mut reader.db(), since, 10_000)
+        .await
+        .unwrap()
+}
+
+on_both! {
+    async fn a_reader_never_overtakes_a_position_that_commits_later(app: TestApp) {
+        const EACH: i64 = 40;
+        // Two nodes, each with several people and bookings committing at once.
+        let store = Store::open(&app.database.url).await.unwrap();
+        let (other, writer) =
+            App::new(store, settings(), app.clock.clone(), Arc::new(UuidV7::new())).await.unwrap();
+        let (_stop, stopped) = tokio::sync::oneshot::channel();
+        tokio::spawn(writer.run(Arc::clone(&other), stopped));
+        let second = app.beside(other);
+        let people = async |node: &TestApp, name: &str| {
+            for n in 0..EACH {
+                let body = json!({ "email": format!("{name}{n}@example.com") });
+                node.post("/api/prospects", &body).await.expect(201);
+            }
+        };
+        let bookings = async |node: &TestApp, from: u32| {
+            for n in 0..u32::try_from(EACH).unwrap() {
+                let email = format!("b{}@example.com", from + n);
+                node.deliver(&Booking::new(from + n, &email).created()).await.expect(200);
+            }
+        };
+        let total = EACH * 2 + EACH * 2 * 2;
+        let reader = async {
+            let mut seen = 0;
+            while seen < total {
+                for event in after(&app.app.store, seen).await {
+                    assert_eq!(event.seq, seen + 1, "a gap, or a position out of order");
+                    seen = event.seq;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::join!(
+            people(&app, "x"), people(&second, "y"), bookings(&app, 1), bookings(&second, 1001), reader,
+        );
+        assert_eq!(after(&app.app.store, 0).await.len(), usize::try_from(total).unwrap());
+    }
+
+    async fn a_change_that_fails_leaves_no_event(app: TestApp) {
+        let body = json!({ "email": "noor@example.com" });
+        app.post("/api/prospects", &body).await.expect(201);
+        app.post("/api/prospects", &body).await.problem(409, "prospect_exists");
+        app.patch("/api/prospects/01900000-0000-7000-8000-000000000001", &json!({})).await.problem(404, "not_found");
+        assert_eq!(after(&app.app.store, 0).await.len(), 1);
+    }
+
+    async fn what_is_kept_long_enough_is_forgotten_and_the_floor_says_so(app: TestApp) {
+        for n in 1..=3 {
+            app.deliver(&Booking::new(n, &format!("p{n}@example.com")).created()).await.expect(200);
+        }
+        app.advance_ms(settings().event_retention_ms + 1);
+        let body = json!({ "email": "young@example.com" });
+        let token = app.sign_in(crate::support::app::ADMIN.0, crate::support::app::ADMIN.1).await;
+        app.post_as(&token, "/api/prospects", &body).await.expect(201);
+        bookbell::jobs::retention::once(&app.app).await.unwrap();
+        let kept: Vec<i64> = after(&app.app.store, 0).await.iter().map(|event| event.seq).collect();
+        assert_eq!(kept, [7]);
+        let served = app.get_as(&token, "/api/events?since=6").await.expect(200);
+        assert_eq!(served["items"].as_array().unwrap().len(), 1);
+        let gone = app.get_as(&token, "/api/events?since=5").await.problem(410, "resync");
+        assert_eq!(gone["seq"], 7);
+        let all = app.get_as(&token, "/api/events").await.expect(200);
+        assert_eq!(all["items"].as_array().unwrap().len(), 1);
+    }
+}
