@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::invitee::{Cancellation, InviteeFacts, InviteeUri, Meeting};
-use super::latest::Latest;
+use super::latest::{Latest, value_of};
 use super::proposal::{
     Appointment, Decision, HistoryEntry, NoShow, ProposalCancellation, ProposalHost,
     ProposalStatus, Slot, Verdict, What,
@@ -71,44 +71,21 @@ pub fn appointment(
     let (tip, facts) = *chain.last().expect("a chain has at least one booking");
     let meeting = facts.meeting.as_ref().map(Latest::get);
     let slot = slot(facts);
-    let links = facts
-        .links
-        .as_ref()
-        .map(|links| links.get().clone())
-        .unwrap_or_default();
-    let cancellation = facts
-        .cancellation
-        .as_ref()
-        .map(|c| cancellation_view(c.get()));
+    let links = value_of(facts.links.as_ref()).unwrap_or_default();
+    let cancellation = facts.cancellation.as_ref().map(Latest::get);
     let no_show = present_no_show(facts);
     Appointment {
         status: status(tip, facts, no_show, decisions),
         title: title(chain),
         start_time: slot.start_time,
         end_time: slot.end_time,
-        timezone: facts
-            .profile
-            .timezone
-            .as_ref()
-            .map(|zone| zone.get().clone()),
+        timezone: value_of(facts.profile.timezone.as_ref()),
         location: meeting.and_then(|meeting| meeting.location.clone()),
-        hosts: meeting
-            .map(|meeting| hosts(meeting, directory))
-            .unwrap_or_default(),
-        guests: meeting
-            .map(|meeting| meeting.guests.clone())
-            .unwrap_or_default(),
-        answers: facts
-            .answers
-            .as_ref()
-            .map(|a| a.get().clone())
-            .unwrap_or_default(),
-        tracking: facts
-            .tracking
-            .as_ref()
-            .map(|t| t.get().clone())
-            .unwrap_or_default(),
-        cancellation,
+        hosts: meeting.map_or_else(Vec::new, |meeting| hosts(meeting, directory)),
+        guests: meeting.map_or_else(Vec::new, |meeting| meeting.guests.clone()),
+        answers: value_of(facts.answers.as_ref()).unwrap_or_default(),
+        tracking: value_of(facts.tracking.as_ref()).unwrap_or_default(),
+        cancellation: cancellation.map(cancellation_view),
         no_show,
         history: history(chain, decisions),
         cancel_url: links.cancel,

@@ -31,6 +31,11 @@ impl<T: Ord> Latest<T> {
     }
 }
 
+/// The value, where one was stated.
+pub fn value_of<T: Ord + Clone>(latest: Option<&Latest<T>>) -> Option<T> {
+    latest.map(|latest| latest.value.clone())
+}
+
 /// Merges `other` into `mine`, keeping the greater (of two [`Latest`], the younger); a value wins
 /// over none.
 pub fn join_max<T: Ord>(mine: &mut Option<T>, other: Option<T>) {

@@ -33,43 +33,56 @@ static SEQ: HeaderName = HeaderName::from_static("bookbell-seq");
 
 /// All routes, without the sockets and without CORS.
 pub fn router(app: Arc<App>) -> Router {
-    let webhooks = Router::new()
+    webhooks()
+        .merge(accounts().merge(records()).layer(no_store()))
+        .merge(pages())
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(problem::log_requests))
+        .layer(no_sniff())
+        .with_state(app)
+}
+
+fn webhooks() -> Router<Arc<App>> {
+    Router::new()
         .route("/webhooks/calendly", post(webhooks::receive))
         .route(
             "/webhooks/calendly/{connectionId}",
             post(webhooks::receive_for),
-        );
-    let api = Router::new()
+        )
+}
+
+fn accounts() -> Router<Arc<App>> {
+    let user = get(users::read).patch(users::update).delete(users::delete);
+    Router::new()
         .route("/api/auth/login", post(auth::login))
         .route("/api/auth/refresh", post(auth::refresh))
         .route("/api/auth/logout", post(auth::logout))
         .route("/api/auth/me", get(auth::me))
         .route("/api/users", get(users::list).post(users::create))
-        .route(
-            "/api/users/{id}",
-            get(users::read).patch(users::update).delete(users::delete),
-        )
+        .route("/api/users/{id}", user)
+}
+
+fn records() -> Router<Arc<App>> {
+    let prospect = get(prospects::read)
+        .patch(prospects::update)
+        .delete(prospects::delete);
+    let proposal = get(proposals::read)
+        .patch(proposals::update)
+        .delete(proposals::delete);
+    Router::new()
         .route(
             "/api/prospects",
             get(prospects::list).post(prospects::create),
         )
         .route("/api/prospects/counts", get(prospects::counts))
-        .route(
-            "/api/prospects/{id}",
-            get(prospects::read)
-                .patch(prospects::update)
-                .delete(prospects::delete),
-        )
+        .route("/api/prospects/{id}", prospect)
         .route(
             "/api/proposals",
             get(proposals::list).post(proposals::create),
         )
-        .route(
-            "/api/proposals/{id}",
-            get(proposals::read)
-                .patch(proposals::update)
-                .delete(proposals::delete),
-        )
+        .route("/api/proposals/{id}", proposal)
         .route("/api/proposals/{id}/accept", post(proposals::accept))
         .route("/api/proposals/{id}/reject", post(proposals::reject))
         .route("/api/deliveries", get(deliveries::list))
@@ -77,25 +90,20 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/deliveries/{id}", get(deliveries::read))
         .route("/api/deliveries/{id}/replay", post(deliveries::replay))
         .route("/api/events", get(events::list))
-        .layer(no_store());
-    let pages = Router::new()
+}
+
+fn pages() -> Router<Arc<App>> {
+    Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/api/openapi.json", get(health::openapi))
         .route("/", get(dashboard::page))
-        .route("/assets/{*path}", get(dashboard::asset));
-    webhooks
-        .merge(api)
-        .merge(pages)
-        .fallback(problem::no_such_path)
-        .method_not_allowed_fallback(problem::no_such_method)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(middleware::from_fn(problem::log_requests))
-        .layer(SetResponseHeaderLayer::if_not_present(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ))
-        .with_state(app)
+        .route("/assets/{*path}", get(dashboard::asset))
+}
+
+fn no_sniff() -> SetResponseHeaderLayer<HeaderValue> {
+    let value = HeaderValue::from_static("nosniff");
+    SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, value)
 }
 
 fn no_store() -> SetResponseHeaderLayer<HeaderValue> {

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use crate::app::Error;
 use crate::app::error::chain;
+use crate::domain::fields::Fault;
+use crate::domain::ids::Id;
 
 /// A problem document.
 #[derive(Debug)]
@@ -73,16 +75,7 @@ pub(super) type Answer = Result<Response, Problem>;
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            Error::Invalid(faults) => {
-                let named: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
-                let detail = format!("not valid: {}", named.join(", "));
-                Self::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "validation_failed",
-                    detail,
-                )
-                .with("errors", json!(faults))
-            }
+            Error::Invalid(faults) => invalid(&faults),
             Error::Unauthenticated(code) => {
                 Self::new(StatusCode::UNAUTHORIZED, code, unauthenticated(code))
                     .header(header::WWW_AUTHENTICATE, "Bearer")
@@ -93,15 +86,7 @@ impl From<Error> for Problem {
                 code,
                 detail,
                 existing_id,
-            } => {
-                let problem = Self::new(StatusCode::CONFLICT, code, detail);
-                match existing_id {
-                    Some(id) => problem
-                        .header(header::LOCATION, format!("/api/prospects/{id}"))
-                        .with("existingId", json!(id)),
-                    None => problem,
-                }
-            }
+            } => conflict(code, detail, existing_id),
             Error::Stale => {
                 let detail = "the record has changed since you read it; read it again";
                 Self::new(
@@ -115,12 +100,11 @@ impl From<Error> for Problem {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail)
                     .header(header::RETRY_AFTER, seconds.to_string())
             }
-            Error::Busy => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
-                "too much is waiting; retry",
-            )
-            .header(header::RETRY_AFTER, "1"),
+            Error::Busy => {
+                let detail = "too much is waiting; try again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+                    .header(header::RETRY_AFTER, "1")
+            }
             Error::Internal(source) => {
                 tracing::error!(error = chain(&*source), "a request failed");
                 let detail = "the request could not be carried out; nothing was changed";
@@ -128,6 +112,27 @@ impl From<Error> for Problem {
             }
         }
     }
+}
+
+fn invalid(faults: &[Fault]) -> Problem {
+    let named: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+    let detail = format!("not valid: {}", named.join(", "));
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "validation_failed",
+        detail,
+    )
+    .with("errors", json!(faults))
+}
+
+fn conflict(code: &'static str, detail: String, existing_id: Option<Id>) -> Problem {
+    let problem = Problem::new(StatusCode::CONFLICT, code, detail);
+    let Some(id) = existing_id else {
+        return problem;
+    };
+    problem
+        .header(header::LOCATION, format!("/api/prospects/{id}"))
+        .with("existingId", json!(id))
 }
 
 fn unauthenticated(code: &str) -> &'static str {
