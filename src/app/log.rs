@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
 
@@ -91,13 +91,51 @@ pub struct Stretch {
     pub upto: Seq,
 }
 
+/// The sessions that sockets watch.
+#[derive(Debug, Default)]
+struct Sessions(Mutex<HashMap<Id, watch::Sender<Option<SessionEnd>>>>);
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Id, watch::Sender<Option<SessionEnd>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Watches a session. The last watch to go takes the session's entry with it.
+#[derive(Debug, Clone)]
+pub struct SessionWatch {
+    sessions: Arc<Sessions>,
+    id: Id,
+    end: watch::Receiver<Option<SessionEnd>>,
+}
+
+impl SessionWatch {
+    /// Waits until the session ends.
+    pub async fn ended(&mut self) -> SessionEnd {
+        let end = self.end.wait_for(Option::is_some).await;
+        end.ok().and_then(|end| *end).unwrap_or(SessionEnd::Revoked)
+    }
+}
+
+impl Drop for SessionWatch {
+    fn drop(&mut self) {
+        let mut senders = self.sessions.lock();
+        if senders
+            .get(&self.id)
+            .is_some_and(|sender| sender.receiver_count() == 1)
+        {
+            senders.remove(&self.id);
+        }
+    }
+}
+
 /// The live end of the event log.
 #[derive(Debug)]
 pub struct Log {
     tail: RwLock<Tail>,
     head: watch::Sender<Seq>,
     behind: Notify,
-    sessions: Mutex<HashMap<Id, watch::Sender<Option<SessionEnd>>>>,
+    sessions: Arc<Sessions>,
     followed_ms: AtomicI64,
 }
 
@@ -112,7 +150,7 @@ impl Log {
             }),
             head: watch::Sender::new(head),
             behind: Notify::new(),
-            sessions: Mutex::default(),
+            sessions: Arc::default(),
             followed_ms: AtomicI64::new(i64::MIN),
         }
     }
@@ -208,24 +246,18 @@ impl Log {
         Some(stretch)
     }
 
-    /// Watches a session: the value becomes its end when it ends, on whichever node.
+    /// Watches a session for its end, on whichever node it ends.
     #[must_use]
-    pub fn watch_session(&self, session: &Id) -> watch::Receiver<Option<SessionEnd>> {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = sessions
+    pub fn watch_session(&self, session: &Id) -> SessionWatch {
+        let mut senders = self.sessions.lock();
+        let sender = senders
             .entry(session.clone())
             .or_insert_with(|| watch::Sender::new(None));
-        sender.subscribe()
-    }
-
-    /// Forgets a session that nobody watches any more.
-    pub fn release_session(&self, session: &Id) {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if sessions
-            .get(session)
-            .is_some_and(|sender| sender.receiver_count() == 0)
-        {
-            sessions.remove(session);
+        let end = sender.subscribe();
+        SessionWatch {
+            sessions: Arc::clone(&self.sessions),
+            id: session.clone(),
+            end,
         }
     }
 
@@ -235,8 +267,11 @@ impl Log {
         }
         let payload: serde_json::Value = serde_json::from_str(&event.payload).unwrap_or_default();
         let text = |field: &str| payload[field].as_str().unwrap_or_default().to_owned();
-        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = sessions.get(&Id::from_stored(text("sessionId"))) {
+        if let Some(sender) = self
+            .sessions
+            .lock()
+            .get(&Id::from_stored(text("sessionId")))
+        {
             sender.send_replace(Some(SessionEnd::from_code(&text("code"))));
         }
     }

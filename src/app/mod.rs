@@ -103,15 +103,6 @@ impl App {
         self.ids.new_id(self.now_ms())
     }
 
-    /// Begins a transaction that changes prospects and proposals. They are changed one
-    /// transaction at a time, on every node, so that folding and people never overtake each
-    /// other.
-    async fn begin(&self) -> Result<Tx> {
-        let mut tx = self.store.begin().await?;
-        tx.lock_fold().await?;
-        Ok(tx)
-    }
-
     /// Commits with its events and lets the sockets know.
     async fn commit(&self, tx: Tx, events: Vec<NewEvent>) -> Result<()> {
         let committed = tx.commit(events, self.now_ms(), &*self.ids).await?;

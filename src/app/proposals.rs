@@ -64,7 +64,7 @@ impl App {
     /// # Errors
     /// [`Error::Invalid`] when there is no such prospect.
     pub async fn create_proposal(&self, caller: &Caller, new: NewProposal) -> Result<Proposal> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.begin_fold().await?;
         let found = store::prospects::find(&mut tx.db(), &new.prospect_id).await?;
         let prospect = found.filter(|p| caller.may_see(p.owner_id.as_ref()));
         let prospect = prospect.ok_or_else(|| Error::invalid("prospectId", "is not a prospect"))?;
@@ -90,7 +90,7 @@ impl App {
         edit: ProposalEdit,
         unchanged: impl Fn(i64) -> bool,
     ) -> Result<Proposal> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.begin_fold().await?;
         let before = owned(&mut tx, caller, id, unchanged).await?;
         let mut after = before.clone();
         edit.apply(&mut after).map_err(Error::Invalid)?;
@@ -110,7 +110,7 @@ impl App {
         reason: Option<String>,
         unchanged: impl Fn(i64) -> bool,
     ) -> Result<Proposal> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.begin_fold().await?;
         let before = owned(&mut tx, caller, id, unchanged).await?;
         let mut after = before.clone();
         if !after.decide(verdict, reason, &caller.user_id, UtcMs(self.now_ms())) {
@@ -145,7 +145,7 @@ impl App {
         id: &Id,
         unchanged: impl Fn(i64) -> bool,
     ) -> Result<()> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.begin_fold().await?;
         let proposal = owned(&mut tx, caller, id, unchanged).await?;
         store::proposals::dismiss(&mut tx.db(), &proposal).await?;
         self.commit(tx, proposal_events(Some(&proposal), None, false))

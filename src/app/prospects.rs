@@ -100,7 +100,7 @@ impl App {
     pub async fn create_prospect(&self, caller: &Caller, new: NewProspect) -> Result<Prospect> {
         let default = (!caller.is_admin()).then(|| caller.user_id.clone());
         let owner_id = new.edit.owner_id.clone().unwrap_or(default);
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.begin_fold().await?;
         check_owner(&mut tx, caller, owner_id.as_ref()).await?;
         let now_ms = self.now_ms();
         let prospect = new.into_prospect(self.new_id(), self.new_id(), owner_id.as_ref(), now_ms);
@@ -126,7 +126,7 @@ impl App {
         edit: ProspectEdit,
         unchanged: impl Fn(i64) -> bool,
     ) -> Result<Prospect> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.begin_fold().await?;
         let before = owned(&mut tx, caller, id, unchanged).await?;
         if let Some(owner_id) = edit
             .owner_id
@@ -170,7 +170,7 @@ impl App {
         id: &Id,
         unchanged: impl Fn(i64) -> bool,
     ) -> Result<()> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.begin_fold().await?;
         let prospect = owned(&mut tx, caller, id, unchanged).await?;
         let mut events = Vec::new();
         for proposal in store::proposals::by_prospects(&mut tx.db(), [&prospect.id]).await? {

@@ -74,7 +74,7 @@ impl App {
     pub async fn create_user(&self, new: NewUser) -> Result<User> {
         let user = new.to_user(self.new_id(), self.now_ms());
         let hash = self.passwords.hash(new.password).await?;
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.begin_fold().await?;
         check_unique(&mut tx, &user).await?;
         users::insert(&mut tx.db(), &user, &hash).await?;
         self.commit(tx, Vec::new()).await?;
@@ -129,7 +129,7 @@ impl App {
             Some(password) => Some(self.passwords.hash(password).await?),
             None => None,
         };
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.begin_fold().await?;
         let before = users::find(&mut tx.db(), id)
             .await?
             .ok_or(Error::NotFound)?;
@@ -180,7 +180,7 @@ impl App {
     /// [`Error::NotFound`], [`Error::Stale`], [`Error::Conflict`] `last_admin`.
     pub async fn delete_user(&self, id: &Id, unchanged: impl Fn(i64) -> bool) -> Result<()> {
         loop {
-            let mut tx = self.begin().await?;
+            let mut tx = self.store.begin_fold().await?;
             let user = users::find(&mut tx.db(), id)
                 .await?
                 .ok_or(Error::NotFound)?;

@@ -32,6 +32,7 @@ impl<T: Ord> Latest<T> {
 }
 
 /// The value, where one was stated.
+#[must_use]
 pub fn value_of<T: Ord + Clone>(latest: Option<&Latest<T>>) -> Option<T> {
     latest.map(|latest| latest.value.clone())
 }

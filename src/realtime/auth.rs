@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use socketioxide::extract::{SocketRef, TryData};
-use tokio::sync::watch;
 
 use crate::app::App;
 use crate::app::auth::{Authenticated, TokenError, bearer};
 use crate::app::error::chain;
-use crate::app::log::SessionEnd;
+use crate::app::log::SessionWatch;
 use crate::domain::event::Seq;
 
 /// What the client sends along.
@@ -45,7 +44,7 @@ impl Since {
 pub(super) struct Ticket {
     pub(super) who: Authenticated,
     pub(super) since: Since,
-    pub(super) session: watch::Receiver<Option<SessionEnd>>,
+    pub(super) session: SessionWatch,
 }
 
 /// Why a socket was not connected, as its `connect_error` says.
@@ -80,14 +79,7 @@ pub(super) async fn authenticate(
     let first = check(app, token).await?;
     // Watched first and looked up again after, so that a session which ends in between is seen.
     let session = app.log.watch_session(&first.caller.session_id);
-    let who = match check(app, token).await {
-        Ok(who) => who,
-        Err(refused) => {
-            drop(session);
-            app.log.release_session(&first.caller.session_id);
-            return Err(refused);
-        }
-    };
+    let who = check(app, token).await?;
     socket.join([
         format!("user:{}", who.caller.user_id),
         format!("role:{}", who.caller.role.name()),

@@ -68,13 +68,11 @@ pub(super) async fn start(app: Arc<App>, socket: SocketRef, stop: CancellationTo
         let gone = gone.clone();
         async move || gone.cancel()
     });
-    let session_id = ticket.who.caller.session_id.clone();
     let reason = tokio::select! {
         stop = run(&app, &socket, ticket) => stop,
         () = gone.cancelled() => Stop::Gone,
         () = stop.cancelled() => Stop::Closing,
     };
-    app.log.release_session(&session_id);
     tracing::debug!(?reason, "delivery to a socket ended");
     match reason {
         Stop::Gone | Stop::Closing => {}
@@ -105,10 +103,7 @@ async fn run(app: &App, socket: &SocketRef, ticket: Ticket) -> Stop {
             Err(stop) => stop,
         },
         () = sleep_until(expiry) => Stop::Ended(SessionEnd::TokenExpired),
-        ended = session.wait_for(Option::is_some) => {
-            let end = ended.ok().and_then(|end| *end);
-            Stop::Ended(end.unwrap_or(SessionEnd::Revoked))
-        }
+        end = session.ended() => Stop::Ended(end),
     }
 }
 

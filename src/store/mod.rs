@@ -16,10 +16,12 @@ pub mod settings;
 pub mod sql;
 pub mod users;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Sqlite, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use error::{Error, Result};
 pub use sql::Db;
@@ -32,6 +34,7 @@ use dialect::Pools;
 #[derive(Debug, Clone)]
 pub struct Store {
     pools: Pools,
+    fold_turn: Arc<Mutex<()>>,
 }
 
 impl Store {
@@ -44,6 +47,7 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self> {
         Ok(Self {
             pools: dialect::open(url).await?,
+            fold_turn: Arc::default(),
         })
     }
 
@@ -65,10 +69,32 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match &self.pools {
             Pools::Sqlite { write, .. } => {
-                Tx::Sqlite(write.begin_with(dialect::BEGIN_SQLITE).await?)
+                Tx::Sqlite(write.begin_with(dialect::BEGIN_SQLITE).await?, None)
             }
-            Pools::Postgres(pool) => Tx::Postgres(begin_postgres(pool).await?),
+            Pools::Postgres(pool) => Tx::Postgres(begin_postgres(pool).await?, None),
         })
+    }
+
+    /// A transaction that changes prospects and proposals. There is one at a time, on all nodes
+    /// together: a chain of reschedules may join any two deliveries, and what people change must
+    /// not be overtaken by what is being folded.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when none can be begun.
+    pub async fn begin_fold(&self) -> Result<Tx> {
+        // Waiting in the process keeps those who wait from holding the connections of others.
+        let turn = Arc::clone(&self.fold_turn).lock_owned().await;
+        let mut tx = self.begin().await?;
+        if let Tx::Postgres(..) = &tx {
+            let _: Vec<(Option<String>,)> = tx
+                .db()
+                .fetch(dialect::LOCK_FOLD_POSTGRES, Vec::new())
+                .await?;
+        }
+        match &mut tx {
+            Tx::Sqlite(_, kept) | Tx::Postgres(_, kept) => *kept = Some(turn),
+        }
+        Ok(tx)
     }
 
     /// Which database it is, for messages.
@@ -153,36 +179,25 @@ impl Reader {
     }
 }
 
-/// A transaction for writing.
+/// The turn of the one transaction of this node that folds.
+type Turn = OwnedMutexGuard<()>;
+
+/// A transaction for writing. With it goes the turn to fold, where it has it.
 #[derive(Debug)]
 pub enum Tx {
     /// Embedded.
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Transaction<'static, Sqlite>, Option<Turn>),
     /// A server.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Transaction<'static, Postgres>, Option<Turn>),
 }
 
 impl Tx {
     /// The connection, to run statements on.
     pub fn db(&mut self) -> Db<'_> {
         match self {
-            Self::Sqlite(tx) => Db::Sqlite(tx),
-            Self::Postgres(tx) => Db::Postgres(tx),
+            Self::Sqlite(tx, _) => Db::Sqlite(tx),
+            Self::Postgres(tx, _) => Db::Postgres(tx),
         }
-    }
-
-    /// Waits until no other node folds deliveries, until the end of this transaction.
-    ///
-    /// # Errors
-    /// [`Error::Database`] when the lock cannot be had.
-    pub async fn lock_fold(&mut self) -> Result<()> {
-        if let Self::Postgres(_) = self {
-            let _: Vec<(Option<String>,)> = self
-                .db()
-                .fetch(dialect::LOCK_FOLD_POSTGRES, Vec::new())
-                .await?;
-        }
-        Ok(())
     }
 
     /// Writes the events to the log and commits: the only way that a durable event comes to be.
@@ -202,8 +217,8 @@ impl Tx {
             events::append(&mut self.db(), events, now_ms, ids).await?
         };
         match self {
-            Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Sqlite(tx, _turn) => tx.commit().await?,
+            Self::Postgres(tx, _turn) => tx.commit().await?,
         }
         Ok(committed)
     }

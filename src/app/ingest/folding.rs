@@ -33,7 +33,7 @@ impl App {
         complete: &BTreeSet<Id>,
     ) -> Result<std::result::Result<(Vec<Answer>, Vec<Event>), Incomplete>> {
         let now_ms = self.now_ms();
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.begin_fold().await?;
         let keys: BTreeSet<&str> = batch
             .iter()
             .filter_map(|r| r.delivery.dedupe_key.as_deref())

@@ -35,7 +35,7 @@ impl App {
         complete: &BTreeSet<Id>,
     ) -> Result<std::result::Result<(Answer, Vec<Event>), Incomplete>> {
         let now_ms = self.now_ms();
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.begin_fold().await?;
         let received = self.archived(&mut tx, id).await?;
         let key = received.delivery.dedupe_key.clone().unwrap_or_default();
         let mut standing = store::deliveries::standing(&mut tx.db(), [key.as_str()]).await?;
