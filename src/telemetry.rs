@@ -1,6 +1,8 @@
 //! Logging: text for people, or one JSON object a line for machines. Always on stderr, so that
 //! stdout stays for what the program answers.
 
+use std::io::IsTerminal;
+
 use anyhow::{Context, bail};
 use tracing_subscriber::EnvFilter;
 
@@ -15,6 +17,7 @@ pub fn start(args: &LogArgs) -> anyhow::Result<()> {
         .with_context(|| format!("BOOKBELL_LOG (--log): `{}` is not a filter", args.log))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match args.log_format.as_str() {
         "text" => logs.init(),

@@ -25,7 +25,7 @@ const commands = {
     const transport = socket.io.engine.transport;
     transport.doClose = () => {}; // No close packet on a new connection.
     transport.ws?.terminate();
-    agent.destroy();
+    agent.cut();
   },
 
   // Stops and goes on reading from a WebSocket, while the connection stays open.
@@ -46,6 +46,28 @@ const commands = {
   exit: leave,
 };
 
+// Opens the connections of one client, so that they can be cut. Kept-alive ones would hide a cut:
+// the client's XMLHttpRequest sends a request again when a reused connection breaks.
+class Line extends http.Agent {
+  #down = false;
+
+  // Between two polls there may be no connection to cut: then the next one breaks.
+  cut() {
+    this.#down = true;
+    this.destroy();
+  }
+
+  mend() {
+    this.#down = false;
+  }
+
+  createConnection(...args) {
+    const connection = super.createConnection(...args);
+    if (this.#down) setImmediate(() => connection.destroy(new Error("cut")));
+    return connection;
+  }
+}
+
 function client(id) {
   const found = clients.get(id);
   if (!found) throw new Error(`no client ${JSON.stringify(id)}`);
@@ -59,9 +81,7 @@ function webSocket(id) {
 }
 
 function connect({ id, url, path, transports, auth = {}, extraHeaders, reconnection = true, resume = false }) {
-  // Named only so that `drop` finds the connections. Kept-alive ones would hide a drop: the client's
-  // XMLHttpRequest sends a request again when a reused connection breaks.
-  const agent = new http.Agent({ keepAlive: false });
+  const agent = new Line({ keepAlive: false });
   let position;
   const socket = io(url, {
     autoConnect: false,
@@ -84,6 +104,7 @@ function connect({ id, url, path, transports, auth = {}, extraHeaders, reconnect
     position = seqOf(name, payload, meta) ?? position;
     say("event", { name, payload, meta, ...(rest.length > 0 && { rest }) });
   });
+  for (const noticed of ["close", "error"]) socket.io.on(noticed, () => agent.mend());
   socket.io.on("reconnect", (attempt) => say("reconnect", { attempt }));
   socket.io.on("open", () => {
     socket.io.engine.on("upgrade", (transport) => say("upgrade", { transport: transport.name }));

@@ -12,6 +12,19 @@
 
 mod support;
 
+mod architecture;
 mod folding;
+mod log;
+mod ownership;
 
 mod ingest;
+mod realtime;
+mod resume;
+
+mod auth;
+mod deliveries;
+mod events;
+mod http_conventions;
+mod proposals;
+mod prospects;
+mod users;

@@ -91,6 +91,27 @@ impl Reply {
         body
     }
 
+    /// Checks for a 422 and answers the fields it names, sorted.
+    #[track_caller]
+    pub fn faults(&self) -> Vec<String> {
+        let body = self.problem(422, "validation_failed");
+        let errors = body["errors"].as_array().unwrap().iter();
+        let mut fields: Vec<String> = errors
+            .map(|error| {
+                assert!(error["message"].is_string(), "{body}");
+                error["field"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        fields.sort();
+        fields
+    }
+
+    /// The records of a page of a list.
+    #[track_caller]
+    pub fn items(&self) -> Vec<Value> {
+        self.expect(200)["items"].as_array().unwrap().clone()
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -130,6 +151,18 @@ impl TestApp {
         };
         this.token = Some(this.sign_in(ADMIN.0, ADMIN.1).await);
         this
+    }
+
+    /// Another node of the same product, already running, with the same admin signed in.
+    pub fn beside(&self, app: Arc<App>) -> Self {
+        Self {
+            router: bookbell::http::router(Arc::clone(&app)),
+            app,
+            clock: self.clock.clone(),
+            database: self.database.clone(),
+            token: self.token.clone(),
+            _stop_writer: Arc::clone(&self._stop_writer),
+        }
     }
 
     /// Signs in and answers the access token.
@@ -236,6 +269,39 @@ impl TestApp {
             .await
     }
 
+    /// DELETE as whoever has the token.
+    pub async fn delete_as(&self, token: &str, path: &str) -> Reply {
+        self.send(Method::DELETE, path, Some(token), &[], None)
+            .await
+    }
+
+    /// Adds a prospect with this address as whoever has the token.
+    pub async fn prospect(&self, token: &str, email: &str) -> Value {
+        let body = json!({ "email": email });
+        self.post_as(token, "/api/prospects", &body)
+            .await
+            .expect(201)
+    }
+
+    /// The head of the event log.
+    pub async fn head(&self) -> i64 {
+        let reply = self.get("/api/prospects/counts").await;
+        reply.header("bookbell-seq").unwrap().parse().unwrap()
+    }
+
+    /// What whoever has the token hears after a position, as (name, payload).
+    pub async fn heard(&self, token: &str, since: i64) -> Vec<(String, Value)> {
+        let path = format!("/api/events?since={since}&limit=200");
+        let events = self.get_as(token, &path).await.items();
+        let pair = |event: Value| {
+            (
+                event["name"].as_str().unwrap().to_owned(),
+                event["payload"].clone(),
+            )
+        };
+        events.into_iter().map(pair).collect()
+    }
+
     /// Posts a delivery, signed now.
     pub async fn deliver(&self, body: &Value) -> Reply {
         self.deliver_at(body, 0).await
@@ -295,7 +361,8 @@ impl TestApp {
     }
 }
 
-fn settings() -> Settings {
+/// The settings of the tests.
+pub fn settings() -> Settings {
     Settings {
         signing_keys: vec![
             SigningKey::new(KEY).unwrap(),

@@ -1,20 +1,26 @@
 //! A fresh database for each test.
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 /// A database that nobody else uses. Its folder goes with it; `tests/run` throws the whole
 /// PostgreSQL away.
+#[derive(Clone)]
 pub struct Database {
     pub url: String,
-    pub folder: TempDir,
+    pub folder: Arc<TempDir>,
 }
 
 impl Database {
     pub fn sqlite() -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("bookbell.db").display());
-        Self { url, folder }
+        Self {
+            url,
+            folder: Arc::new(folder),
+        }
     }
 
     pub async fn postgres() -> Self {
@@ -32,7 +38,19 @@ impl Database {
         let url = options.database(&name).to_url_lossy().to_string();
         Self {
             url,
-            folder: TempDir::new().unwrap(),
+            folder: Arc::new(TempDir::new().unwrap()),
+        }
+    }
+
+    /// Runs SQL behind the program's back.
+    pub async fn execute(&self, sql: &str) {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        if self.url.starts_with("sqlite:") {
+            let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+            sql.execute(&mut connection).await.unwrap();
+        } else {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            sql.execute(&mut connection).await.unwrap();
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What tests share: databases, the running product, requests, payloads, clients.
 
+pub mod api;
 pub mod app;
 pub mod database;
 pub mod payload;
 pub mod server;
+pub mod subscriber;
 
 /// Runs each test on SQLite and on Postgres.
 ///
@@ -37,6 +39,33 @@ macro_rules! on_both {
     };
 }
 pub(crate) use on_both;
+
+/// Runs functions that take a [`database::Database`] as tests, on SQLite and on Postgres.
+///
+/// ```ignore
+/// on_each_database![a_second_start_works];
+/// async fn a_second_start_works(database: Database) { … }
+/// ```
+macro_rules! on_each_database {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            mod $name {
+                use $crate::support::database::Database;
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn on_sqlite() {
+                    super::$name(Database::sqlite()).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn on_postgres() {
+                    super::$name(Database::postgres().await).await;
+                }
+            }
+        )+
+    };
+}
+pub(crate) use on_each_database;
 
 /// A variable that `tests/run` sets.
 pub fn variable(name: &str) -> String {
