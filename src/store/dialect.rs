@@ -1,6 +1,8 @@
 //! Where the two databases must differ: opening them, their transactions, the batch lock, and
 //! telling other nodes. Everything else is one text for both.
 
+use std::fs::OpenOptions;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -78,11 +80,24 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
         .busy_timeout(Duration::from_secs(5))
         .statement_cache_capacity(STATEMENT_CACHE)
         .disable_statement_logging();
+    create_private(options.get_filename())?;
     let write = pool::<Sqlite>(1).connect_with(options.clone()).await?;
     migrations::checked(migrations::sqlite().run(&write).await)?;
     let read = options.pragma("query_only", "true");
     let read = pool::<Sqlite>(4).connect_with(read).await?;
     Ok(Pools::Sqlite { read, write })
+}
+
+/// Makes the file when it is not there, readable by its owner only: it holds the secret of
+/// tokens and what people told us. SQLite gives its side files the same rights.
+fn create_private(path: &Path) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let opened = options.open(path);
+    let refused = |error| Error::Url(format!("cannot open {}: {error}", path.display()));
+    opened.map(|_| ()).map_err(refused)
 }
 
 async fn open_postgres(url: &str) -> Result<Pools> {
