@@ -7,10 +7,22 @@ use clap::Args;
 
 use crate::calendly::signature::SigningKey;
 use crate::domain::email::Email;
+use crate::domain::secret::Secret;
 use crate::domain::user_edit::PASSWORD;
 
 /// The shortest secret for tokens, in bytes: as long as the hash it keys (RFC 7518, 3.2).
 const SECRET_BYTES: usize = 32;
+
+/// Paths that are not for sockets.
+const TAKEN: [&str; 7] = [
+    "/api/",
+    "/webhooks/",
+    "/assets/",
+    "/healthz",
+    "/readyz",
+    "/docs",
+    "/metrics",
+];
 
 /// Which database.
 #[derive(Debug, Clone, Args)]
@@ -22,7 +34,7 @@ pub struct DatabaseArgs {
         default_value = "sqlite://bookbell.db",
         hide_env_values = true
     )]
-    pub database_url: String,
+    pub database_url: Secret,
 }
 
 /// How the program logs.
@@ -55,11 +67,11 @@ pub struct ServeArgs {
     /// Secret of tokens (HS256), 32 bytes or more [default: made at first start and kept in the
     /// database]
     #[arg(long, env = "BOOKBELL_JWT_SECRET", hide_env_values = true)]
-    jwt_secret: Option<String>,
+    jwt_secret: Option<Secret>,
     /// Keys that verify POST /webhooks/calendly, separated by commas; any of them verifies.
     /// Without one every delivery is refused
     #[arg(long, env = "BOOKBELL_CALENDLY_SIGNING_KEYS", hide_env_values = true)]
-    calendly_signing_keys: Option<String>,
+    calendly_signing_keys: Option<Secret>,
     /// How far a signature's time may be from now, in seconds, on both sides
     #[arg(long, env = "BOOKBELL_SIGNATURE_TOLERANCE_SECS", default_value = "180")]
     signature_tolerance_secs: String,
@@ -72,7 +84,7 @@ pub struct ServeArgs {
     admin_email: String,
     /// Password of the first admin, 12 characters or more [default: generated, printed once]
     #[arg(long, env = "BOOKBELL_ADMIN_PASSWORD", hide_env_values = true)]
-    admin_password: Option<String>,
+    admin_password: Option<Secret>,
     /// Origins whose pages may call the API and connect sockets, separated by commas [default:
     /// the same origin only]
     #[arg(long, env = "BOOKBELL_CORS_ORIGINS")]
@@ -91,15 +103,15 @@ pub struct ServeArgs {
 /// The settings of `bookbell serve`, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The database's URL.
-    pub database_url: String,
+    /// The database's URL, which may hold a password.
+    pub database_url: Secret,
     /// The address to listen on.
     pub listen: SocketAddr,
     /// Where the program is reached from outside, without a slash at the end; `None` for the
     /// address it listens on.
     pub public_url: Option<String>,
     /// The secret of tokens; `None` for the one in the database.
-    pub jwt_secret: Option<Vec<u8>>,
+    pub jwt_secret: Option<Secret>,
     /// Keys that verify deliveries.
     pub signing_keys: Vec<SigningKey>,
     /// How far a signature's time may be from now, in seconds.
@@ -107,7 +119,7 @@ pub struct Config {
     /// The first admin's address.
     pub admin_email: String,
     /// The first admin's password; `None` to generate one.
-    pub admin_password: Option<String>,
+    pub admin_password: Option<Secret>,
     /// Origins allowed to call from pages.
     pub cors_origins: Vec<HeaderValue>,
     /// The path of Socket.IO.
@@ -125,14 +137,21 @@ pub struct InvalidSetting {
     message: String,
 }
 
-fn invalid(variable: &'static str, message: impl Into<String>) -> InvalidSetting {
-    let name = variable.strip_prefix("BOOKBELL_").unwrap_or(variable);
-    let flag = name.to_lowercase().replace('_', "-");
-    InvalidSetting {
-        variable,
-        flag,
-        message: message.into(),
+impl InvalidSetting {
+    /// Says what is wrong with a variable, and names its flag beside it.
+    pub fn new(variable: &'static str, message: impl Into<String>) -> Self {
+        let name = variable.strip_prefix("BOOKBELL_").unwrap_or(variable);
+        let flag = name.to_lowercase().replace('_', "-");
+        Self {
+            variable,
+            flag,
+            message: message.into(),
+        }
     }
+}
+
+fn invalid(variable: &'static str, message: impl Into<String>) -> InvalidSetting {
+    InvalidSetting::new(variable, message)
 }
 
 impl TryFrom<ServeArgs> for Config {
@@ -143,15 +162,15 @@ impl TryFrom<ServeArgs> for Config {
             database_url: database_url(args.database)?,
             listen: listen(&args.listen)?,
             public_url: public_url(given(args.public_url).as_deref())?,
-            jwt_secret: jwt_secret(given(args.jwt_secret))?,
-            signing_keys: signing_keys(args.calendly_signing_keys.as_deref()),
+            jwt_secret: jwt_secret(set(args.jwt_secret))?,
+            signing_keys: signing_keys(args.calendly_signing_keys.as_ref()),
             signature_tolerance_s: number(
                 "BOOKBELL_SIGNATURE_TOLERANCE_SECS",
                 &args.signature_tolerance_secs,
                 86_400,
             )?,
             admin_email: admin_email(args.admin_email)?,
-            admin_password: admin_password(given(args.admin_password))?,
+            admin_password: admin_password(set(args.admin_password))?,
             cors_origins: cors_origins(args.cors_origins.as_deref())?,
             socket_path: socket_path(&args.socket_path)?,
             event_retention_ms: retention_ms(&args.event_retention_days)?,
@@ -163,17 +182,18 @@ impl TryFrom<ServeArgs> for Config {
 ///
 /// # Errors
 /// [`InvalidSetting`] for a scheme that is neither SQLite's nor Postgres'.
-pub fn database_url(args: DatabaseArgs) -> Result<String, InvalidSetting> {
+pub fn database_url(args: DatabaseArgs) -> Result<Secret, InvalidSetting> {
     let url = args.database_url;
     let known = ["sqlite:", "postgres://", "postgresql://"];
-    if known.iter().any(|scheme| url.starts_with(scheme)) {
+    if known.iter().any(|scheme| url.expose().starts_with(scheme)) {
         return Ok(url);
     }
     let message = "must begin with sqlite:// or postgres://";
-    Err(InvalidSetting {
-        flag: "database-url".into(),
-        ..invalid("DATABASE_URL", message)
-    })
+    Err(invalid("DATABASE_URL", message))
+}
+
+fn set(secret: Option<Secret>) -> Option<Secret> {
+    secret.filter(|secret| !secret.expose().trim().is_empty())
 }
 
 /// A variable that is set to nothing counts as not set.
@@ -204,21 +224,19 @@ fn public_url(text: Option<&str>) -> Result<Option<String>, InvalidSetting> {
     Err(invalid("BOOKBELL_PUBLIC_URL", message))
 }
 
-fn jwt_secret(secret: Option<String>) -> Result<Option<Vec<u8>>, InvalidSetting> {
+fn jwt_secret(secret: Option<Secret>) -> Result<Option<Secret>, InvalidSetting> {
     match secret {
-        Some(secret) if secret.len() < SECRET_BYTES => {
+        Some(secret) if secret.expose().len() < SECRET_BYTES => {
             let message = format!("must have {SECRET_BYTES} bytes or more");
             Err(invalid("BOOKBELL_JWT_SECRET", message))
         }
-        secret => Ok(secret.map(String::into_bytes)),
+        secret => Ok(secret),
     }
 }
 
-fn signing_keys(list: Option<&str>) -> Vec<SigningKey> {
-    list.unwrap_or_default()
-        .split(',')
-        .filter_map(SigningKey::new)
-        .collect()
+fn signing_keys(list: Option<&Secret>) -> Vec<SigningKey> {
+    let list = list.map_or("", Secret::expose);
+    list.split(',').filter_map(SigningKey::new).collect()
 }
 
 fn number(variable: &'static str, text: &str, max: u64) -> Result<u64, InvalidSetting> {
@@ -250,10 +268,10 @@ fn admin_email(text: String) -> Result<String, InvalidSetting> {
     }
 }
 
-fn admin_password(password: Option<String>) -> Result<Option<String>, InvalidSetting> {
+fn admin_password(password: Option<Secret>) -> Result<Option<Secret>, InvalidSetting> {
     let (min, max) = PASSWORD;
     match password {
-        Some(text) if !(min..=max).contains(&text.chars().count()) => {
+        Some(text) if !(min..=max).contains(&text.expose().chars().count()) => {
             let message = format!("must have {min} to {max} characters");
             Err(invalid("BOOKBELL_ADMIN_PASSWORD", message))
         }
@@ -283,7 +301,9 @@ fn socket_path(text: &str) -> Result<String, InvalidSetting> {
     let plain = path
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
-    if path.starts_with('/') && path.len() > 1 && plain && !path.contains("//") {
+    // The library takes every path that begins with this one.
+    let taken = TAKEN.iter().any(|taken| taken.starts_with(path));
+    if path.starts_with('/') && !taken && plain && !path.contains("//") {
         return Ok(path.to_owned());
     }
     Err(invalid(

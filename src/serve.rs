@@ -23,6 +23,7 @@ use crate::app::{App, Settings, auth};
 use crate::config::Config;
 use crate::domain::clock::SystemClock;
 use crate::domain::ids::UuidV7;
+use crate::domain::secret::Secret;
 use crate::realtime::Sockets;
 use crate::store::{self, Store};
 use crate::{http, jobs};
@@ -43,7 +44,7 @@ const CLOSE_DATABASE: Duration = Duration::from_secs(2);
 /// When the database cannot be opened or the address cannot be listened on.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut stop = StopSignals::new()?;
-    let store = Store::open(&config.database_url).await?;
+    let store = Store::open(config.database_url.expose()).await?;
     let secret = jwt_secret(&store, &config).await?;
     let listener = TcpListener::bind(config.listen)
         .await
@@ -61,8 +62,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Arc::new(UuidV7::new()),
     )
     .await?;
+    let admin_password = config
+        .admin_password
+        .as_ref()
+        .map(|text| text.expose().to_owned());
     let admin = app
-        .create_first_admin(&config.admin_email, config.admin_password.clone())
+        .create_first_admin(&config.admin_email, admin_password)
         .await;
     announce_admin(
         &config,
@@ -79,7 +84,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 /// The configured secret, else the one in the database, made at the first start.
-async fn jwt_secret(store: &Store, config: &Config) -> anyhow::Result<Vec<u8>> {
+async fn jwt_secret(store: &Store, config: &Config) -> anyhow::Result<Secret> {
     if let Some(secret) = &config.jwt_secret {
         return Ok(secret.clone());
     }
@@ -87,10 +92,10 @@ async fn jwt_secret(store: &Store, config: &Config) -> anyhow::Result<Vec<u8>> {
     let mut tx = store.begin().await?;
     let kept = store::settings::keep_first(&mut tx.db(), "jwt_secret", &fresh).await?;
     tx.commit(Vec::new(), 0, &UuidV7::new()).await?;
-    Ok(kept.into_bytes())
+    Ok(Secret::new(kept))
 }
 
-fn settings(config: &Config, jwt_secret: Vec<u8>, public_url: String) -> Settings {
+fn settings(config: &Config, jwt_secret: Secret, public_url: String) -> Settings {
     Settings {
         signing_keys: config.signing_keys.clone(),
         signature_tolerance_s: config.signature_tolerance_s,
@@ -131,10 +136,10 @@ impl Running {
             [] => router,
             origins => router.layer(http::cors(origins)),
         };
-        let rewriting = sockets.clone();
-        let rewrite = MapRequestLayer::new(move |request: Request| rewriting.rewrite(request));
+        let admitting = sockets.clone();
+        let admit = MapRequestLayer::new(move |request: Request| admitting.admit(request));
         let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(
-            rewrite.layer(router),
+            admit.layer(router),
         );
         let server = axum::serve(listener.tap_io(tune), service)
             .with_graceful_shutdown(stop.clone().cancelled_owned());

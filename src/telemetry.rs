@@ -3,18 +3,37 @@
 
 use std::io::IsTerminal;
 
-use anyhow::{Context, bail};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::LogArgs;
+use crate::config::{InvalidSetting, LogArgs};
+
+/// Libraries that write what passes through them, tokens and links among it, when they are asked
+/// for more than this.
+const DISCREET: [&str; 6] = [
+    "tungstenite=info",
+    "tokio_tungstenite=info",
+    "hyper=info",
+    "hyper_util=info",
+    "reqwest=info",
+    "sqlx=warn",
+];
 
 /// Starts logging.
 ///
 /// # Errors
-/// When the filter or the format is none.
-pub fn start(args: &LogArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log)
-        .with_context(|| format!("BOOKBELL_LOG (--log): `{}` is not a filter", args.log))?;
+/// [`InvalidSetting`] when the filter or the format is none.
+pub fn start(args: &LogArgs) -> Result<(), InvalidSetting> {
+    let filter = EnvFilter::try_new(&args.log).map_err(|_| {
+        let message = format!(
+            "`{}` is not a filter such as info or bookbell=debug",
+            args.log
+        );
+        InvalidSetting::new("BOOKBELL_LOG", message)
+    })?;
+    let discreet = DISCREET
+        .iter()
+        .filter_map(|directive| directive.parse().ok());
+    let filter = discreet.fold(filter, EnvFilter::add_directive);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -22,7 +41,10 @@ pub fn start(args: &LogArgs) -> anyhow::Result<()> {
     match args.log_format.as_str() {
         "text" => logs.init(),
         "json" => logs.json().flatten_event(true).init(),
-        other => bail!("BOOKBELL_LOG_FORMAT (--log-format): `{other}` is neither text nor json"),
+        other => {
+            let message = format!("`{other}` is neither text nor json");
+            return Err(InvalidSetting::new("BOOKBELL_LOG_FORMAT", message));
+        }
     }
     Ok(())
 }

@@ -206,20 +206,23 @@ impl App {
         self.guard.attempt(&email_key, address, self.now_ms())?;
         let found =
             store::users::password_hash(&mut self.store.read().await?.db(), &email_key).await?;
-        let (id, hash) = found.unzip();
+        let hash = found.as_ref().map(|(_, hash)| hash.clone());
         let right = self.passwords.verify(password, hash).await?;
-        let Some(id) = id.filter(|_| right) else {
+        let Some((id, hash)) = found.filter(|_| right) else {
             return Err(Error::Unauthenticated("invalid_credentials"));
         };
         self.guard.succeeded(&email_key, address);
-        self.begin_session(&id).await
+        self.begin_session(&id, &email_key, &hash).await
     }
 
-    async fn begin_session(&self, user_id: &Id) -> Result<SignedIn> {
+    /// Begins a session, unless the password was changed while it was being verified.
+    async fn begin_session(&self, user_id: &Id, email_key: &str, hash: &str) -> Result<SignedIn> {
         let now_ms = self.now_ms();
         let session = self.new_id();
         let mut tx = self.store.begin().await?;
+        let present = store::users::password_hash(&mut tx.db(), email_key).await?;
         let user = store::users::find(&mut tx.db(), user_id).await?;
+        let user = user.filter(|_| present.is_some_and(|(_, present)| present == hash));
         let user = user.ok_or(Error::Unauthenticated("invalid_credentials"))?;
         let expires_ms = now_ms + SESSION_MS;
         store::sessions::insert(&mut tx.db(), &session, user_id, now_ms, expires_ms).await?;

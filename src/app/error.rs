@@ -56,6 +56,17 @@ impl Error {
         }
     }
 
+    /// Whether trying again later may help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Internal(source) => source
+                .downcast_ref::<store::Error>()
+                .is_some_and(store::Error::is_transient),
+            _ => true,
+        }
+    }
+
     /// A single fault.
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Fault {

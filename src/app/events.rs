@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cursor::PageQuery;
+use super::cursor::{PageQuery, next_cursor};
 use super::log::Stretch;
 use super::{App, Listed, Result};
 use crate::domain::event::{Event, Seq};
@@ -59,38 +59,36 @@ impl App {
         query: PageQuery,
     ) -> Result<std::result::Result<Listed<Arc<Event>>, Seq>> {
         const SCOPE: &str = "events";
-        let count = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let limit = query.limit;
+        let count = usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1);
         let page = self.tokens.page(SCOPE, query)?;
-        let since = match (page.after, since) {
-            (
-                Some(Position {
-                    key: SortKey::Int(seq),
-                    ..
-                }),
-                _,
-            ) => seq,
-            (_, Some(since)) => since,
-            (_, None) => self.extent().await?.floor,
+        let extent = self.extent().await?;
+        let since = since.unwrap_or(extent.floor);
+        let from = match page.after {
+            Some(Position {
+                key: SortKey::Int(seq),
+                ..
+            }) => seq,
+            _ => since,
         };
-        let stretch = match self.events_after(since, count, caller).await? {
-            Served::Stretch(stretch) => stretch,
+        let mut items = match self.events_after(from, count, caller).await? {
+            Served::Stretch(stretch) => stretch.events,
             Served::Resync(head) => return Ok(Err(head)),
         };
         let mut reader = self.store.read().await?;
         let total = store::events::count_for(&mut reader.db(), since, caller).await?;
-        let full = stretch.events.len() == count;
-        let next_cursor = stretch.events.last().filter(|_| full).map(|last| {
-            let position = Position {
-                key: SortKey::Int(last.seq),
-                id: String::new(),
-            };
-            self.tokens.seal(SCOPE, &position)
-        });
+        let position = |event: &Arc<Event>| Position {
+            key: SortKey::Int(event.seq),
+            id: String::new(),
+        };
+        let next_cursor = next_cursor(&self.tokens, SCOPE, &mut items, limit, position);
         Ok(Ok(Listed {
-            items: stretch.events,
+            items,
             next_cursor,
             total,
-            seq: stretch.upto,
+            seq: extent.head,
         }))
     }
 

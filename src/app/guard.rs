@@ -99,11 +99,15 @@ impl Guard {
         Ok(())
     }
 
-    /// Forgets what an account and an address did wrong before they got it right.
+    /// Forgets what an account did wrong before it got it right. Its address is only given back
+    /// this attempt: whoever has one account must not guess at others for free.
     pub fn succeeded(&self, email_key: &str, address: Option<IpAddr>) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         for key in keys(email_key, address) {
-            failures.remove(&key);
+            match (&key, failures.get_mut(&key)) {
+                (Key::Address(_), Some(past)) if past.count > 1 => past.count -= 1,
+                _ => _ = failures.remove(&key),
+            }
         }
     }
 }

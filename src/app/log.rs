@@ -106,13 +106,17 @@ impl Sessions {
 pub struct SessionWatch {
     sessions: Arc<Sessions>,
     id: Id,
-    end: watch::Receiver<Option<SessionEnd>>,
+    /// Absent only while the watch is being dropped.
+    end: Option<watch::Receiver<Option<SessionEnd>>>,
 }
 
 impl SessionWatch {
     /// Waits until the session ends.
     pub async fn ended(&mut self) -> SessionEnd {
-        let end = self.end.wait_for(Option::is_some).await;
+        let Some(end) = &mut self.end else {
+            return SessionEnd::Revoked;
+        };
+        let end = end.wait_for(Option::is_some).await;
         end.ok().and_then(|end| *end).unwrap_or(SessionEnd::Revoked)
     }
 }
@@ -120,9 +124,11 @@ impl SessionWatch {
 impl Drop for SessionWatch {
     fn drop(&mut self) {
         let mut senders = self.sessions.lock();
+        // Under the lock, so that of two watches which go at once the second sees none left.
+        self.end = None;
         if senders
             .get(&self.id)
-            .is_some_and(|sender| sender.receiver_count() == 1)
+            .is_some_and(|sender| sender.receiver_count() == 0)
         {
             senders.remove(&self.id);
         }
@@ -197,8 +203,12 @@ impl Log {
             }
             tail.head
         };
-        self.head
-            .send_if_modified(|known| std::mem::replace(known, head) != head);
+        // Another offer may have announced a later head already.
+        self.head.send_if_modified(|known| {
+            let grows = head > *known;
+            *known = head.max(*known);
+            grows
+        });
         for event in &ended {
             self.dispatch_internal(event);
         }
@@ -214,6 +224,15 @@ impl Log {
         {
             tail.drop_oldest();
         }
+    }
+
+    /// Begins anew at `head`: what lies between is no longer kept anywhere.
+    pub fn restart(&self, head: Seq) {
+        let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
+        *tail = Tail {
+            head,
+            ..Tail::default()
+        };
     }
 
     /// Waits until somebody noticed that the log has grown past the tail.
@@ -253,7 +272,7 @@ impl Log {
         let sender = senders
             .entry(session.clone())
             .or_insert_with(|| watch::Sender::new(None));
-        let end = sender.subscribe();
+        let end = Some(sender.subscribe());
         SessionWatch {
             sessions: Arc::clone(&self.sessions),
             id: session.clone(),

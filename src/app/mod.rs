@@ -21,6 +21,7 @@ use crate::calendly::signature::SigningKey;
 use crate::domain::clock::Clock;
 use crate::domain::event::{NewEvent, Seq};
 use crate::domain::ids::{Id, Ids};
+use crate::domain::secret::Secret;
 use crate::store::{self, Store, Tx};
 pub use error::{Error, Result};
 
@@ -32,7 +33,7 @@ pub struct Settings {
     /// How far a signature's time may be from now, in seconds, on both sides.
     pub signature_tolerance_s: u64,
     /// The secret of tokens and cursors.
-    pub jwt_secret: Vec<u8>,
+    pub jwt_secret: Secret,
     /// How long events are kept, in milliseconds.
     pub event_retention_ms: i64,
     /// Where the program is reached from outside, without a slash at the end.
@@ -78,12 +79,13 @@ impl App {
             .await?
             .head;
         let (queue, writer) = ingest::queue();
+        password::warm_up();
         let app = Self {
             log: log::Log::new(head),
             queue,
             refusals: refusals::Refusals::default(),
             guard: guard::Guard::default(),
-            tokens: auth::Tokens::new(&settings.jwt_secret),
+            tokens: auth::Tokens::new(settings.jwt_secret.expose().as_bytes()),
             passwords: password::Passwords::default(),
             store,
             clock,
@@ -118,6 +120,11 @@ impl App {
     pub async fn catch_up(&self) -> Result<()> {
         const STEP: i64 = 1000;
         let mut reader = self.store.read().await?;
+        let floor = store::events::extent(&mut reader.db()).await?.floor;
+        if self.log.head() < floor {
+            // This node slept longer than events are kept; its sockets are told to reload.
+            self.log.restart(floor);
+        }
         loop {
             let events = store::events::after(&mut reader.db(), self.log.head(), STEP).await?;
             let last = i64::try_from(events.len()).unwrap_or(STEP) < STEP;

@@ -16,6 +16,11 @@ const AT_ONCE: usize = 2;
 static NOBODY: LazyLock<String> =
     LazyLock::new(|| hash("no account has this password").unwrap_or_default());
 
+/// Computes it beside the start, so that the first unknown account takes no longer either.
+pub(super) fn warm_up() {
+    tokio::task::spawn_blocking(|| LazyLock::force(&NOBODY));
+}
+
 /// Hashes and verifies passwords, a few at a time.
 #[derive(Debug)]
 pub struct Passwords {

@@ -3,8 +3,8 @@
 //! They wait in memory and are written by a job, many in one statement, so that a flood of them
 //! costs the database next to nothing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{App, Result};
 use crate::calendly::signature::SignatureError;
@@ -18,7 +18,8 @@ pub const KEPT: usize = 1000;
 #[derive(Debug, Default)]
 struct Waiting {
     requests: VecDeque<Delivery>,
-    counts: HashMap<&'static str, i64>,
+    /// In one order, so that two nodes writing at once never wait for each other.
+    counts: BTreeMap<&'static str, i64>,
 }
 
 /// Refused requests that are not yet written.
@@ -26,6 +27,10 @@ struct Waiting {
 pub struct Refusals(Mutex<Waiting>);
 
 impl Refusals {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn note(
         &self,
         id: Id,
@@ -39,7 +44,7 @@ impl Refusals {
             SignatureError::Malformed => Reason::SignatureMalformed,
             SignatureError::Mismatch => Reason::SignatureMismatch,
         };
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
         *waiting.counts.entry(reason.name()).or_default() += 1;
         if waiting.requests.len() == KEPT {
             waiting.requests.pop_front();
@@ -67,25 +72,32 @@ impl App {
     /// Writes the refused requests that wait, and forgets those too many.
     ///
     /// # Errors
-    /// When the database fails; they are lost from the list then, which holds nothing that
-    /// matters to a booking.
+    /// When the database fails. The counts are kept for the next time; the requests are lost
+    /// from the list, which holds nothing that matters to a booking.
     pub async fn flush_refusals(&self) -> Result<()> {
         let waiting = {
-            let mut waiting = self
-                .refusals
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.refusals.lock();
             std::mem::take(&mut *waiting)
         };
         if waiting.counts.is_empty() {
             return Ok(());
         }
+        let written = self.write_refusals(&waiting).await;
+        if written.is_err() {
+            let mut next = self.refusals.lock();
+            for (code, n) in waiting.counts {
+                *next.counts.entry(code).or_default() += n;
+            }
+        }
+        written
+    }
+
+    async fn write_refusals(&self, waiting: &Waiting) -> Result<()> {
         let mut tx = self.store.begin().await?;
         for (code, n) in &waiting.counts {
             store::deliveries::count_refused(&mut tx.db(), code, *n).await?;
         }
-        let requests: Vec<Delivery> = waiting.requests.into();
+        let requests: Vec<Delivery> = waiting.requests.iter().cloned().collect();
         store::deliveries::insert(&mut tx.db(), &requests).await?;
         let kept = i64::try_from(KEPT).unwrap_or(i64::MAX);
         store::deliveries::prune_refused(&mut tx.db(), kept).await?;

@@ -147,6 +147,8 @@ impl App {
             return Err(last_admin());
         }
         let revoke = hash.is_some() || after.role != before.role;
+        // A session that goes on must have the rights it began with.
+        let keep = keep.filter(|_| after.role == before.role);
         let events = if revoke {
             self.revoke_sessions(&mut tx, id, keep).await?
         } else {
@@ -238,10 +240,18 @@ async fn merge(tx: &mut Tx, from: &Prospect, to: &Prospect, now_ms: i64) -> Resu
     store::proposals::write(&mut tx.db(), &after.iter().collect::<Vec<_>>()).await?;
     store::fold::move_bookings(&mut tx.db(), &from.id, &to.id).await?;
     store::prospects::delete(&mut tx.db(), from).await?;
+    let mut joined = to.clone();
+    joined.profile.join(&from.profile);
+    joined.apply_profile();
+    joined.keep_edits_of(from);
+    joined.form_only = false;
+    if joined.view() != to.view() {
+        joined.updated_ms = now_ms;
+    }
+    store::prospects::write(&mut tx.db(), &[&joined]).await?;
+    let mut events = prospect_events(Some(to), Some(&joined));
     let told = before.iter().zip(&after);
-    let mut events: Vec<NewEvent> = told
-        .flat_map(|(old, new)| proposal_events(Some(old), Some(new), false))
-        .collect();
+    events.extend(told.flat_map(|(old, new)| proposal_events(Some(old), Some(new), false)));
     events.extend(prospect_events(Some(from), None));
     Ok(events)
 }

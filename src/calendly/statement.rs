@@ -65,7 +65,9 @@ fn invitee_facts(
         .or(payload.created_at_us)
         .or(envelope_us)
         .unwrap_or(0);
+    let booked_us = payload.created_at_us.unwrap_or(0);
     let stamp = Stamp {
+        booked_us,
         at_us,
         rank: rank(kind),
     };
@@ -73,10 +75,11 @@ fn invitee_facts(
     let tracking = tracking(&payload.tracking);
     InviteeFacts {
         profile: invitee_profile(payload, stamp, &tracking),
-        meeting: payload.scheduled_event.as_ref().map(|event| {
-            let at_us = event.updated_at_us.unwrap_or(stamp.at_us);
-            Latest::new(Stamp { at_us, ..stamp }, meeting(event))
-        }),
+        meeting: payload
+            .scheduled_event
+            .as_ref()
+            .map(|event| meeting(event, stamp))
+            .unwrap_or_default(),
         answers: (!answers.is_empty()).then(|| Latest::new(stamp, answers)),
         tracking: (!tracking.is_empty()).then(|| Latest::new(stamp, tracking)),
         links: links(payload).map(|links| Latest::new(stamp, links)),
@@ -136,14 +139,13 @@ fn first_line(text: &str) -> String {
 
 fn invitee_name(payload: &Invitee<'_>) -> Option<Name> {
     if payload.first_name.is_some() || payload.last_name.is_some() {
-        let first = owned(payload.first_name.as_ref()).unwrap_or_default();
+        let first = owned(payload.first_name.as_ref());
         return Some(Name {
             first,
             last: owned(payload.last_name.as_ref()),
         });
     }
-    let (first, last) = split_name(payload.name.as_deref()?);
-    Some(Name { first, last })
+    Some(full_name(payload.name.as_deref()?))
 }
 
 /// A phone number may be in the reminder's number, in the location of a call the host makes, or
@@ -193,7 +195,10 @@ fn tracking(wire: &WireTracking<'_>) -> Tracking {
     }
 }
 
-fn meeting(event: &ScheduledEvent<'_>) -> Meeting {
+/// Each part by itself, so that a sparse payload takes nothing away.
+fn meeting(event: &ScheduledEvent<'_>, stamp: Stamp) -> Meeting {
+    let at_us = event.updated_at_us.unwrap_or(stamp.at_us);
+    let stamp = Stamp { at_us, ..stamp };
     let location = event.location.as_ref().map(|location| Location {
         kind: location.kind.as_deref().unwrap_or("unknown").to_owned(),
         value: owned(location.value.as_ref()),
@@ -203,13 +208,15 @@ fn meeting(event: &ScheduledEvent<'_>) -> Meeting {
         email: owned(host.email.as_ref()),
         name: owned(host.name.as_ref()),
     };
+    let hosts: Vec<Host> = event.hosts.iter().map(host).collect();
+    let guests: Vec<String> = event.guests.iter().map(ToString::to_string).collect();
     Meeting {
-        title: owned(event.name.as_ref()),
-        start_us: event.start_us,
-        end_us: event.end_us,
-        location,
-        hosts: event.hosts.iter().map(host).collect(),
-        guests: event.guests.iter().map(ToString::to_string).collect(),
+        title: owned(event.name.as_ref()).map(|title| Latest::new(stamp, title)),
+        start_us: event.start_us.map(|at| Latest::new(stamp, at)),
+        end_us: event.end_us.map(|at| Latest::new(stamp, at)),
+        location: location.map(|location| Latest::new(stamp, location)),
+        hosts: (!hosts.is_empty()).then(|| Latest::new(stamp, hosts)),
+        guests: (!guests.is_empty()).then(|| Latest::new(stamp, guests)),
     }
 }
 
@@ -276,7 +283,11 @@ fn form_profile(form: &RoutingForm<'_>, email: Email, envelope_us: Option<i64>) 
         .or(form.created_at_us)
         .or(envelope_us)
         .unwrap_or(0);
-    let stamp = Stamp { at_us, rank: 0 };
+    let stamp = Stamp {
+        booked_us: form.created_at_us.unwrap_or(at_us),
+        at_us,
+        rank: 0,
+    };
     let at = |value: String| Latest::new(stamp, value);
     let company = form.answers.iter().find(|a| asks_for_company(&a.question));
     let tracking = tracking(&form.tracking);
@@ -299,12 +310,16 @@ fn form_name(form: &RoutingForm<'_>) -> Option<Name> {
             .map(|a| a.answer.trim().to_owned())
     };
     if let Some(full) = part(NamePart::Full) {
-        let (first, last) = split_name(&full);
-        return Some(Name { first, last });
+        return Some(full_name(&full));
     }
     let (first, last) = (part(NamePart::First), part(NamePart::Last));
-    (first.is_some() || last.is_some()).then(|| Name {
-        first: first.unwrap_or_default(),
+    (first.is_some() || last.is_some()).then_some(Name { first, last })
+}
+
+fn full_name(name: &str) -> Name {
+    let (first, last) = split_name(name);
+    Name {
+        first: Some(first),
         last,
-    })
+    }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ServeArgs};
-use crate::{serve, telemetry};
+use crate::{serve, store, telemetry};
 
 /// Turns Calendly bookings into live sales work: signed webhooks in, Socket.IO events out
 #[derive(Debug, Parser)]
@@ -76,12 +76,18 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    if let Err(error) = telemetry::start(&args.log) {
-        return Ok(misused(&format!("{error:#}")));
-    }
-    match Config::try_from(args) {
-        Ok(config) => wait(async { serve::run(config).await.map(|()| ExitCode::SUCCESS) }),
-        Err(error) => Ok(misused(&error.to_string())),
+    let config = telemetry::start(&args.log).and_then(|()| Config::try_from(args));
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => return Ok(misused(&error.to_string())),
+    };
+    let served = wait(async { serve::run(config).await.map(|()| ExitCode::SUCCESS) });
+    match served {
+        // A URL that only the driver can tell to be wrong is a wrong setting all the same.
+        Err(error) if matches!(error.downcast_ref(), Some(store::Error::Url(_))) => {
+            Ok(misused(&format!("{error:#}")))
+        }
+        served => served,
     }
 }
 

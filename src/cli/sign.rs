@@ -15,7 +15,7 @@ pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:8080/webhooks/calendly";
 
 const EXAMPLE: &str = "\
 Examples:
-  bookbell sign fixtures/invitee_created.json --key my-signing-key
+  bookbell sign fixtures/events/invitee.created.json --key my-signing-key
   bookbell sign booking.json --skew -600 --url https://bookbell.example.com/webhooks/calendly
   cat booking.json | bookbell sign -
 

@@ -14,12 +14,15 @@ use crate::config::{DatabaseArgs, database_url};
 use crate::domain::clock::SystemClock;
 use crate::domain::fields::{Fault, Fields};
 use crate::domain::ids::UuidV7;
+use crate::domain::secret::Secret;
 use crate::domain::user::User;
 use crate::domain::user_edit::{NewUser, UserEdit};
 use crate::store::Store;
 
 /// Manage users.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  bookbell user list\n  \
+    bookbell user --database-url sqlite:///srv/bookbell.db list")]
 pub(super) struct UserArgs {
     #[command(subcommand)]
     action: Action,
@@ -78,7 +81,7 @@ enum Action {
 /// # Errors
 /// One that says what did not fit, for one line on stderr.
 pub(super) async fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&database_url(args.database)?).await?;
+    let store = Store::open(database_url(args.database)?.expose()).await?;
     let app = open(store.clone()).await?;
     match args.action {
         Action::Add {
@@ -107,7 +110,7 @@ async fn open(store: Store) -> anyhow::Result<Arc<App>> {
     let settings = Settings {
         signing_keys: Vec::new(),
         signature_tolerance_s: 0,
-        jwt_secret: Vec::new(),
+        jwt_secret: Secret::new(String::new()),
         event_retention_ms: i64::MAX,
         public_url: String::new(),
     };

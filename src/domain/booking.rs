@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::invitee::{Cancellation, InviteeFacts, InviteeUri, Meeting};
+use super::invitee::{Cancellation, Host, InviteeFacts, InviteeUri};
 use super::latest::{Latest, value_of};
 use super::proposal::{
     Appointment, Decision, HistoryEntry, NoShow, ProposalCancellation, ProposalHost,
@@ -69,7 +69,7 @@ pub fn appointment(
     directory: &Directory,
 ) -> Appointment {
     let (tip, facts) = *chain.last().expect("a chain has at least one booking");
-    let meeting = facts.meeting.as_ref().map(Latest::get);
+    let meeting = &facts.meeting;
     let slot = slot(facts);
     let links = value_of(facts.links.as_ref()).unwrap_or_default();
     let cancellation = facts.cancellation.as_ref().map(Latest::get);
@@ -80,9 +80,9 @@ pub fn appointment(
         start_time: slot.start_time,
         end_time: slot.end_time,
         timezone: value_of(facts.profile.timezone.as_ref()),
-        location: meeting.and_then(|meeting| meeting.location.clone()),
-        hosts: meeting.map_or_else(Vec::new, |meeting| hosts(meeting, directory)),
-        guests: meeting.map_or_else(Vec::new, |meeting| meeting.guests.clone()),
+        location: value_of(meeting.location.as_ref()),
+        hosts: hosts(facts.hosts(), directory),
+        guests: value_of(meeting.guests.as_ref()).unwrap_or_default(),
         answers: value_of(facts.answers.as_ref()).unwrap_or_default(),
         tracking: value_of(facts.tracking.as_ref()).unwrap_or_default(),
         cancellation: cancellation.map(cancellation_view),
@@ -118,34 +118,28 @@ fn status(
 
 /// The youngest title in the chain: old payloads carry none.
 fn title(chain: &[(&InviteeUri, &InviteeFacts)]) -> Option<String> {
-    let meetings = chain
+    let mut titles = chain
         .iter()
         .rev()
-        .filter_map(|(_, facts)| facts.meeting.as_ref());
-    meetings
-        .into_iter()
-        .find_map(|meeting| meeting.get().title.clone())
+        .map(|(_, facts)| facts.meeting.title.as_ref());
+    titles.find_map(value_of)
 }
 
 fn slot(facts: &InviteeFacts) -> Slot {
-    let meeting = facts.meeting.as_ref().map(Latest::get);
+    let time = |at: &Option<Latest<i64>>| value_of(at.as_ref()).map(UtcMs::from_us);
     Slot {
-        start_time: meeting
-            .and_then(|meeting| meeting.start_us)
-            .map(UtcMs::from_us),
-        end_time: meeting
-            .and_then(|meeting| meeting.end_us)
-            .map(UtcMs::from_us),
+        start_time: time(&facts.meeting.start_us),
+        end_time: time(&facts.meeting.end_us),
     }
 }
 
-fn hosts(meeting: &Meeting, directory: &Directory) -> Vec<ProposalHost> {
-    let view = |host: &super::invitee::Host| ProposalHost {
+fn hosts(hosts: &[Host], directory: &Directory) -> Vec<ProposalHost> {
+    let view = |host: &Host| ProposalHost {
         name: host.name.clone(),
         email: host.email.clone(),
         user_id: directory.user_of(host).cloned(),
     };
-    meeting.hosts.iter().map(view).collect()
+    hosts.iter().map(view).collect()
 }
 
 fn cancellation_view(cancellation: &Cancellation) -> ProposalCancellation {

@@ -58,6 +58,8 @@ pub enum Reason {
     StaleTimestamp,
     /// The body is not JSON, or lacks what its event needs.
     MalformedPayload,
+    /// It could not be folded, again and again: a fault of ours that somebody must look at.
+    ProcessingFailed,
     /// An event we do not act on.
     UnhandledEvent,
     /// A routing form without an e-mail address among its answers.
@@ -73,9 +75,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::StaleTimestamp,
         Self::MalformedPayload,
+        Self::ProcessingFailed,
         Self::UnhandledEvent,
         Self::NoEmail,
         Self::Duplicate,
@@ -97,6 +100,7 @@ impl Reason {
         match self {
             Self::StaleTimestamp => "stale_timestamp",
             Self::MalformedPayload => "malformed_payload",
+            Self::ProcessingFailed => "processing_failed",
             Self::UnhandledEvent => "unhandled_event",
             Self::NoEmail => "no_email",
             Self::Duplicate => "duplicate",
@@ -170,6 +174,13 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Notes that another delivery of the same event stands for it.
+    pub fn close_as_duplicate(&mut self, of: &Id) {
+        self.status = DeliveryStatus::Ignored;
+        self.reason = Some(Reason::Duplicate);
+        self.duplicate_of = Some(of.clone());
+    }
+
     /// The delivery as admins see it in a list.
     ///
     /// # Panics

@@ -5,6 +5,7 @@
 //! none of the three, so requests are read field by field here.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -20,6 +21,14 @@ pub struct Fault {
     pub field: String,
     /// What is wrong, for a person.
     pub message: String,
+}
+
+/// Puts a given value in its place; answers whether that changes it.
+pub(super) fn replace<T: PartialEq>(place: &mut T, value: Option<T>) -> bool {
+    let Some(value) = value else { return false };
+    let changes = *place != value;
+    *place = value;
+    changes
 }
 
 /// The fields of a request, taken one by one.
@@ -118,6 +127,20 @@ impl Fields {
         }
     }
 
+    /// Takes a secret of so many characters exactly as it is, spaces and all.
+    pub fn secret(&mut self, field: &str, length: RangeInclusive<usize>) -> Option<String> {
+        match self.take(field)? {
+            Value::String(text) if length.contains(&text.chars().count()) => Some(text),
+            _ => {
+                let (min, max) = length.into_inner();
+                self.refuse(
+                    field,
+                    format!("must be a text of {min} to {max} characters"),
+                )
+            }
+        }
+    }
+
     /// Takes an e-mail address that, when it is given, must be one.
     pub fn email(&mut self, field: &str) -> Option<Email> {
         let text = self.some_text(field, 320)?;
@@ -178,14 +201,6 @@ impl Fields {
             return self.refuse(field, "must be an IANA time zone, such as Europe/Paris");
         }
         Some(zone)
-    }
-
-    /// Takes a flag.
-    pub fn flag(&mut self, field: &str) -> Option<bool> {
-        match self.take(field)? {
-            Value::Bool(flag) => Some(flag),
-            _ => self.refuse(field, "must be true or false"),
-        }
     }
 
     /// Takes an object and reads its fields; `Some(None)` when it is null.

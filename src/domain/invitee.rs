@@ -33,21 +33,39 @@ pub struct Location {
     pub value: Option<String>,
 }
 
-/// The meeting an invitee is booked into.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// The meeting an invitee is booked into, as far as deliveries told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Meeting {
     /// The event type's name.
-    pub title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<Latest<String>>,
     /// Start in microseconds since the Unix epoch.
-    pub start_us: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_us: Option<Latest<i64>>,
     /// End in microseconds since the Unix epoch.
-    pub end_us: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_us: Option<Latest<i64>>,
     /// Where it takes place.
-    pub location: Option<Location>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<Latest<Location>>,
     /// Who holds it, in Calendly's order.
-    pub hosts: Vec<Host>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Latest<Vec<Host>>>,
     /// Addresses of guests.
-    pub guests: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guests: Option<Latest<Vec<String>>>,
+}
+
+impl Meeting {
+    fn join(&mut self, other: Self) {
+        join_max(&mut self.title, other.title);
+        join_max(&mut self.start_us, other.start_us);
+        join_max(&mut self.end_us, other.end_us);
+        join_max(&mut self.location, other.location);
+        join_max(&mut self.hosts, other.hosts);
+        join_max(&mut self.guests, other.guests);
+    }
 }
 
 /// One question of the booking form with its answer.
@@ -98,8 +116,7 @@ pub struct InviteeFacts {
     /// What this invitee's deliveries say about the person.
     pub profile: Profile,
     /// The meeting.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub meeting: Option<Latest<Meeting>>,
+    pub meeting: Meeting,
     /// Answers to the booking form; absent when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers: Option<Latest<Vec<Answer>>>,
@@ -137,7 +154,7 @@ impl InviteeFacts {
     /// Merges what `other` says about the same invitee.
     pub fn join(&mut self, other: Self) {
         self.profile.join(&other.profile);
-        join_max(&mut self.meeting, other.meeting);
+        self.meeting.join(other.meeting);
         join_max(&mut self.answers, other.answers);
         join_max(&mut self.tracking, other.tracking);
         join_max(&mut self.links, other.links);
@@ -165,9 +182,7 @@ impl InviteeFacts {
     /// The meeting's hosts, in Calendly's order.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
-        self.meeting
-            .as_ref()
-            .map_or(&[], |meeting| &meeting.get().hosts)
+        self.meeting.hosts.as_ref().map_or(&[], |hosts| hosts.get())
     }
 
     /// The marks and removals in order, alternating: a repeated mark or a removal of nothing has

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Says which of two statements about the same thing is the younger one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Stamp {
+    /// When the booking that says it was made, in microseconds since the Unix epoch: what an old
+    /// booking says of a person, however late, is older than what a new one says.
+    pub booked_us: i64,
     /// When Calendly last changed the thing, in microseconds since the Unix epoch.
     pub at_us: i64,
     /// Breaks a tie: the later an event comes in a booking's life, the higher.

@@ -15,6 +15,8 @@ pub mod proposal;
 pub mod proposal_edit;
 pub mod prospect;
 pub mod prospect_edit;
+pub mod secret;
+pub mod source;
 pub mod text;
 pub mod time;
 pub mod user;

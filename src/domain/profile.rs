@@ -9,7 +9,7 @@ use super::latest::{Latest, join_max, join_min};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Name {
     /// The given name, or the only one.
-    pub first: String,
+    pub first: Option<String>,
     /// The rest.
     pub last: Option<String>,
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::Id;
 use super::invitee::{Answer, InviteeUri, Location};
 use super::profile::Tracking;
+use super::source::Source;
 use super::time::UtcMs;
 
 /// Where a proposal stands.
@@ -212,39 +213,6 @@ impl From<&Decision> for HistoryEntry {
     }
 }
 
-/// Where a record came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// Calendly's webhooks.
-    Calendly,
-    /// A person, through the API.
-    Manual,
-    /// An import.
-    Import,
-}
-
-impl Source {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Calendly, Self::Manual, Self::Import];
-
-    /// The name used on the wire and in the database.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Calendly => "calendly",
-            Self::Manual => "manual",
-            Self::Import => "import",
-        }
-    }
-
-    /// Reads a name; `None` when there is no such source.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|source| source.name() == name)
-    }
-}
-
 /// What can be said of a proposal without knowing whose it is: computed from the chain of
 /// bookings, or written by a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -368,7 +336,8 @@ impl Proposal {
         match self.appointment.status {
             ProposalStatus::Canceled => self.appointment.cancellation.as_ref()?.reason.as_deref(),
             ProposalStatus::Accepted | ProposalStatus::Rejected => {
-                self.decisions.last()?.reason.as_deref()
+                let mine = |d: &&Decision| d.invitee == self.current_invitee;
+                self.decisions.iter().rfind(mine)?.reason.as_deref()
             }
             ProposalStatus::Pending | ProposalStatus::NoShow => None,
         }

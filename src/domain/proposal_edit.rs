@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::fields::{Fault, Fields};
+use super::fields::{Fault, Fields, replace};
 use super::ids::Id;
 use super::invitee::Location;
 use super::profile::Tracking;
-use super::proposal::{Appointment, HistoryEntry, Proposal, ProposalStatus, Slot, Source, What};
+use super::proposal::{Appointment, HistoryEntry, Proposal, ProposalStatus, Slot, What};
 use super::prospect::Prospect;
+use super::source::Source;
 use super::time::UtcMs;
 
 /// The longest title, in characters.
@@ -57,6 +58,7 @@ impl ProposalEdit {
     /// # Errors
     /// A fault when it would end before it starts; the proposal is half changed then.
     pub fn apply(self, proposal: &mut Proposal) -> Result<(), Vec<Fault>> {
+        let retimed = self.start_time.is_some() || self.end_time.is_some();
         let mine = &mut proposal.appointment;
         let edited = &mut proposal.edited;
         let mut mark = |field: &str, changes: bool| {
@@ -75,8 +77,12 @@ impl ProposalEdit {
         );
         mark("timezone", replace(&mut mine.timezone, self.timezone));
         mark("location", replace(&mut mine.location, self.location));
+        if retimed && edited.contains("startTime") != edited.contains("endTime") {
+            // One without the other would be torn apart when the booking moves.
+            edited.extend(["startTime", "endTime"].map(str::to_owned));
+        }
         match (mine.start_time, mine.end_time) {
-            (Some(start), Some(end)) if end <= start => Err(vec![ends_early()]),
+            (Some(start), Some(end)) if retimed && end <= start => Err(vec![ends_early()]),
             _ => Ok(()),
         }
     }
@@ -87,13 +93,6 @@ fn ends_early() -> Fault {
         field: "endTime".to_owned(),
         message: "must be after startTime".to_owned(),
     }
-}
-
-fn replace<T: PartialEq>(place: &mut T, value: Option<T>) -> bool {
-    let Some(value) = value else { return false };
-    let changes = *place != value;
-    *place = value;
-    changes
 }
 
 fn location(fields: &mut Fields) -> Option<Location> {

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::email::Email;
 use super::ids::Id;
+use super::latest::Latest;
 use super::profile::{Profile, Tracking};
-use super::proposal::Source;
+use super::source::Source;
 use super::text::search_key;
 use super::time::UtcMs;
 
@@ -132,12 +133,19 @@ impl Prospect {
     pub fn apply_profile(&mut self) {
         let profile = &self.profile;
         let free = |field: &str| !self.edited.contains(field);
-        if let Some(email) = profile.email.as_ref().filter(|_| free("email")) {
+        // Another spelling only: which address it is says the key by which webhooks find it.
+        let same = |email: &&Latest<Email>| email.get().key() == self.email.key();
+        if let Some(email) = profile
+            .email
+            .as_ref()
+            .filter(same)
+            .filter(|_| free("email"))
+        {
             self.email = email.get().clone();
         }
         if let Some(name) = &profile.name {
             if free("firstname") {
-                self.firstname = Some(name.get().first.clone());
+                self.firstname.clone_from(&name.get().first);
             }
             if free("lastname") {
                 self.lastname.clone_from(&name.get().last);
@@ -158,6 +166,34 @@ impl Prospect {
         self.last_booking_ms = profile.last_booking_us.map(|us| UtcMs::from_us(us).0);
     }
 
+    /// Takes over what a person wrote into another record of the same person, where nobody wrote
+    /// anything into this one; notes are put together.
+    pub fn keep_edits_of(&mut self, other: &Self) {
+        let edits: Vec<String> = other.edited.difference(&self.edited).cloned().collect();
+        for field in edits {
+            match field.as_str() {
+                "firstname" => self.firstname.clone_from(&other.firstname),
+                "lastname" => self.lastname.clone_from(&other.lastname),
+                "phone" => self.phone.clone_from(&other.phone),
+                "company" => self.company.clone_from(&other.company),
+                "status" => self.status = other.status,
+                "timezone" => self.timezone.clone_from(&other.timezone),
+                "tracking" => self.tracking.clone_from(&other.tracking),
+                _ => continue,
+            }
+            self.edited.insert(field);
+        }
+        if let Some(notes) = &other.notes {
+            let mine = self
+                .notes
+                .take()
+                .map(|mine| mine + "\n\n")
+                .unwrap_or_default();
+            self.notes = Some(mine + notes);
+            self.edited.insert("notes".to_owned());
+        }
+    }
+
     /// First and last name as one text.
     #[must_use]
     pub fn full_name(&self) -> String {
@@ -165,10 +201,10 @@ impl Prospect {
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
-    /// The name in the form lists are sorted by.
+    /// The name in the form lists are sorted by, cut where no order is worth a longer cursor.
     #[must_use]
     pub fn name_key(&self) -> String {
-        search_key(&self.full_name())
+        search_key(&self.full_name()).chars().take(200).collect()
     }
 
     /// Name, e-mail, phone and company in the form search compares.

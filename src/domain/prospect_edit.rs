@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::email::Email;
-use super::fields::{Fault, Fields};
+use super::fields::{Fault, Fields, replace};
 use super::ids::Id;
 use super::profile::{Profile, Tracking};
-use super::proposal::Source;
 use super::prospect::{Prospect, ProspectStatus};
+use super::source::Source;
 
 /// The longest name, phone number or company, in characters.
 const LINE: usize = 200;
@@ -86,13 +86,6 @@ impl ProspectEdit {
         mark("ownerId", replace(&mut prospect.owner_id, self.owner_id));
         prospect.edited.extend(edited);
     }
-}
-
-fn replace<T: PartialEq>(place: &mut T, value: Option<T>) -> bool {
-    let Some(value) = value else { return false };
-    let changes = *place != value;
-    *place = value;
-    changes
 }
 
 fn tracking(fields: &mut Fields) -> Tracking {

@@ -21,11 +21,38 @@ impl UtcMs {
     /// Reads an RFC 3339 time with any offset; `None` when it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        text.trim()
+        let text = text.trim();
+        let at = text
             .parse::<Timestamp>()
             .ok()
-            .map(|at| Self(at.as_millisecond()))
+            .filter(|_| is_rfc_3339(text))?;
+        Some(Self(at.as_millisecond()))
     }
+}
+
+/// Whether a text has the form of RFC 3339, 5.6. The parser takes more than that.
+fn is_rfc_3339(text: &str) -> bool {
+    let fits = |text: &str, form: &str| {
+        let same = |(c, f): (u8, u8)| {
+            if f == b'0' {
+                c.is_ascii_digit()
+            } else {
+                c.eq_ignore_ascii_case(&f)
+            }
+        };
+        text.len() == form.len() && text.bytes().zip(form.bytes()).all(same)
+    };
+    let Some((date_time, rest)) = text.split_at_checked("0000-00-00T00:00:00".len()) else {
+        return false;
+    };
+    let offset = match rest.strip_prefix('.') {
+        Some(rest) => rest.trim_start_matches(|c: char| c.is_ascii_digit()),
+        None => rest,
+    };
+    let offset_fits = ["Z", "+00:00", "-00:00"]
+        .iter()
+        .any(|form| fits(offset, form));
+    fits(date_time, "0000-00-00T00:00:00") && offset_fits && !rest.starts_with(".Z")
 }
 
 impl fmt::Display for UtcMs {
@@ -73,7 +100,14 @@ mod tests {
             UtcMs::parse("2026-11-20T09:00:00+01:00"),
             Some(UtcMs(1_795_161_600_000))
         );
-        assert_eq!(UtcMs::parse("2026-11-20"), None);
+        for wrong in [
+            "2026-11-20",
+            "2026-11-20T08:00Z",
+            "-000044-03-15T12:00:00Z",
+            "2026-11-20T08:00:00.Z",
+        ] {
+            assert_eq!(UtcMs::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -38,8 +38,8 @@ impl UserEdit {
             email: fields.email("email"),
             name: fields.some_text("name", 200),
             role: fields.choice("role", &Role::ALL, |role| role.name()),
-            calendly_user_uri: fields.text("calendlyUserUri", 2048),
-            password: password(fields),
+            calendly_user_uri: calendly_user_uri(fields),
+            password: fields.secret("password", PASSWORD.0..=PASSWORD.1),
         }
     }
 
@@ -54,17 +54,20 @@ impl UserEdit {
     }
 }
 
-/// A password is taken as it is, spaces and all.
-fn password(fields: &mut Fields) -> Option<String> {
-    let value = fields.take("password")?;
-    let (min, max) = PASSWORD;
-    match value.as_str() {
-        Some(text) if (min..=max).contains(&text.chars().count()) => Some(text.to_owned()),
-        _ => fields.refuse(
-            "password",
-            format!("must be a text of {min} to {max} characters"),
-        ),
+#[expect(
+    clippy::option_option,
+    reason = "absent, null and given are three things"
+)]
+fn calendly_user_uri(fields: &mut Fields) -> Option<Option<String>> {
+    const FIELD: &str = "calendlyUserUri";
+    let uri = fields.text(FIELD, 500)?;
+    if uri.as_ref().is_some_and(|uri| !uri.is_ascii()) {
+        return fields.refuse(
+            FIELD,
+            "must be a URI, such as https://api.calendly.com/users/AAAA",
+        );
     }
+    Some(uri)
 }
 
 /// A user that an admin makes.

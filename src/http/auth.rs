@@ -13,6 +13,7 @@ use super::extract::{Address, Body, OptionalBody, User};
 use super::problem::Answer;
 use crate::app::auth::SignedIn;
 use crate::app::{App, Error};
+use crate::domain::user_edit::PASSWORD;
 
 /// The cookie that keeps a browser signed in over reloads.
 const COOKIE: &str = "bookbell_refresh";
@@ -26,7 +27,8 @@ pub(super) async fn login(
     Body(mut fields): Body,
 ) -> Answer {
     let email = fields.required_text("email", 320);
-    let password = fields.required_text("password", 1000);
+    fields.required_value("password");
+    let password = fields.secret("password", 1..=PASSWORD.1);
     fields.finish().map_err(Error::Invalid)?;
     let (Some(email), Some(password)) = (email, password) else {
         return Err(Error::Invalid(Vec::new()).into());

@@ -1,10 +1,10 @@
 //! The dashboard's files, built into the binary.
 
-use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::answer::hash_tag;
+use super::extract::PathText;
 use super::problem::{Problem, not_found};
 
 /// What pages may load and run: only what this server serves.
@@ -53,7 +53,7 @@ pub(super) async fn page(headers: HeaderMap) -> Response {
 }
 
 pub(super) async fn asset(
-    Path(path): Path<String>,
+    PathText(path): PathText,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let found = ASSETS.iter().find(|(name, _, _)| *name == path);

@@ -66,7 +66,7 @@ pub(super) async fn replay(
 ) -> Answer {
     fields.finish().map_err(Error::Invalid)?;
     let answer = app.replay(&id).await?;
-    let mut body = json!({ "status": answer.verdict.name(), "deliveryId": answer.delivery_id });
+    let mut body = json!({ "status": answer.outcome.name(), "deliveryId": answer.delivery_id });
     if let Some(reason) = answer.reason {
         body["reason"] = json!(reason);
     }

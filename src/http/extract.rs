@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 
 use super::problem::Problem;
 use crate::app::auth::bearer;
@@ -60,9 +60,24 @@ impl FromRequestParts<Arc<App>> for PathId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let PathText(text) = PathText::from_request_parts(parts, app).await?;
+        Id::parse(&text)
+            .map(Self)
+            .ok_or_else(|| Error::NotFound.into())
+    }
+}
+
+/// The text in the path. One that is not UTF-8 names nothing.
+#[derive(Debug)]
+pub(super) struct PathText(pub(super) String);
+
+impl FromRequestParts<Arc<App>> for PathText {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let path = Path::<String>::from_request_parts(parts, app).await;
-        let id = path.ok().and_then(|Path(text)| Id::parse(&text));
-        id.map(Self).ok_or_else(|| Error::NotFound.into())
+        path.map(|Path(text)| Self(text))
+            .map_err(|_| Error::NotFound.into())
     }
 }
 
@@ -216,14 +231,16 @@ impl FromRequestParts<Arc<App>> for IfMatch {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Infallible> {
-        let value = parts.headers.get(header::IF_MATCH);
-        Ok(Self(value.map(|value| {
-            String::from_utf8_lossy(value.as_bytes()).into_owned()
-        })))
+        let lines = parts.headers.get_all(header::IF_MATCH).iter();
+        let lines: Vec<_> = lines
+            .map(|line| String::from_utf8_lossy(line.as_bytes()))
+            .collect();
+        Ok(Self((!lines.is_empty()).then(|| lines.join(","))))
     }
 }
 
-/// The address at the other end, where there is a connection.
+/// The client's address, where there is a connection. Behind a proxy on this machine or in this
+/// network it is the one the proxy names; from anywhere else such a header is not believed.
 #[derive(Debug)]
 pub(super) struct Address(pub(super) Option<IpAddr>);
 
@@ -232,6 +249,24 @@ impl FromRequestParts<Arc<App>> for Address {
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(Self(peer.map(|ConnectInfo(address)| address.ip())))
+        let peer = peer.map(|ConnectInfo(address)| address.ip());
+        let forwarded = peer
+            .filter(is_near)
+            .and_then(|_| forwarded_for(&parts.headers));
+        Ok(Self(forwarded.or(peer)))
     }
+}
+
+fn is_near(address: &IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
+    }
+}
+
+/// The last hop: what comes before it, the client may have written itself.
+fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    let mut lines = headers.get_all("x-forwarded-for").iter();
+    let last = lines.next_back()?.to_str().ok()?.rsplit(',').next()?;
+    last.trim().parse().ok()
 }

@@ -26,6 +26,9 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Answer {
     if !app.log.is_followed(app.now_ms()) {
         failing.push(json!({ "field": "deliveryLoop", "message": "does not run" }));
     }
+    if !app.queue.is_served() {
+        failing.push(json!({ "field": "writer", "message": "does not run" }));
+    }
     if failing.is_empty() {
         return Ok(Json(json!({ "status": "ready" })).into_response());
     }

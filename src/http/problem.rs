@@ -77,8 +77,13 @@ impl From<Error> for Problem {
         match error {
             Error::Invalid(faults) => invalid(&faults),
             Error::Unauthenticated(code) => {
-                Self::new(StatusCode::UNAUTHORIZED, code, unauthenticated(code))
-                    .header(header::WWW_AUTHENTICATE, "Bearer")
+                let problem = Self::new(StatusCode::UNAUTHORIZED, code, unauthenticated(code));
+                // A 401 has to say what it wants (RFC 9110, 15.5.2), and that is no token here.
+                let wanted = match code.strip_prefix("signature_") {
+                    Some(_) => "Calendly-Webhook-Signature",
+                    None => "Bearer",
+                };
+                problem.header(header::WWW_AUTHENTICATE, wanted)
             }
             Error::Forbidden(detail) => Self::new(StatusCode::FORBIDDEN, "forbidden", detail),
             Error::NotFound => not_found("there is no such record, or none you may see"),
@@ -107,7 +112,8 @@ impl From<Error> for Problem {
             }
             Error::Internal(source) => {
                 tracing::error!(error = chain(&*source), "a request failed");
-                let detail = "the request could not be carried out; nothing was changed";
+                let detail =
+                    "the request could not be carried out; the cause is in the server's log";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
             }
         }
@@ -142,6 +148,7 @@ fn unauthenticated(code: &str) -> &'static str {
         "token_invalid" => "the access token is not valid, or its session has ended",
         "invalid_credentials" => "the e-mail address or the password is wrong",
         "refresh_token_missing" => "send refreshToken, or the cookie from the same origin",
+        "refresh_token_invalid" => "the refresh token is not valid, or its session has ended",
         "refresh_token_reused" => "the refresh token was used before; the session has ended",
         "signature_missing" => "the Calendly-Webhook-Signature header is missing",
         "signature_malformed" => "the Calendly-Webhook-Signature header cannot be read",

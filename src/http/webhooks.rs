@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde_json::json;
 
-use super::extract::raw_body;
+use super::extract::{PathText, raw_body};
 use super::problem::Answer;
 use crate::app::App;
-use crate::app::ingest::{Posted, Verdict};
+use crate::app::ingest::{Outcome, Posted};
 
 const SIGNATURE: &str = "calendly-webhook-signature";
 
@@ -34,7 +34,7 @@ pub(super) async fn receive(
 
 pub(super) async fn receive_for(
     State(app): State<Arc<App>>,
-    Path(connection_id): Path<String>,
+    PathText(connection_id): PathText,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
@@ -58,13 +58,13 @@ async fn take(
         body,
     };
     let answer = app.receive(posted).await?;
-    let held = answer.verdict == Verdict::Quarantined;
+    let held = answer.outcome == Outcome::Quarantined;
     let status = if held {
         StatusCode::ACCEPTED
     } else {
         StatusCode::OK
     };
-    let mut body = json!({ "status": answer.verdict.name(), "deliveryId": answer.delivery_id });
+    let mut body = json!({ "status": answer.outcome.name(), "deliveryId": answer.delivery_id });
     if let Some(reason) = answer.reason {
         body["reason"] = json!(reason);
     }

@@ -2,15 +2,21 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use socketioxide::extract::{SocketRef, TryData};
+use tokio::time::{Instant, sleep};
 
 use crate::app::App;
 use crate::app::auth::{Authenticated, TokenError, bearer};
 use crate::app::error::chain;
 use crate::app::log::SessionWatch;
 use crate::domain::event::Seq;
+
+/// How long a socket waits for the database before it is refused, and how often it asks.
+const PATIENCE: Duration = Duration::from_secs(6);
+const RETRY: Duration = Duration::from_millis(250);
 
 /// What the client sends along.
 pub(super) type Handshake = TryData<Value>;
@@ -92,12 +98,18 @@ pub(super) async fn authenticate(
     Ok(())
 }
 
+/// Looks the token up, again and again while the database is away: a stock client that is
+/// refused does not come back by itself.
 async fn check(app: &App, token: Option<&str>) -> Result<Authenticated, Refused> {
-    match app.authenticate(token).await {
-        Ok(checked) => Ok(checked?),
-        Err(error) => {
-            tracing::error!(error = chain(&error), "a socket could not be authenticated");
-            Err(Refused("unavailable"))
+    let given_up = Instant::now() + PATIENCE;
+    loop {
+        match app.authenticate(token).await {
+            Ok(checked) => return Ok(checked?),
+            Err(error) if Instant::now() >= given_up => {
+                tracing::error!(error = chain(&error), "a socket could not be authenticated");
+                return Err(Refused("unavailable"));
+            }
+            Err(_) => sleep(RETRY).await,
         }
     }
 }

@@ -11,11 +11,12 @@ use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use socketioxide::extract::SocketRef;
-use socketioxide::{SendError, SocketError};
-use tokio::time::{Instant, sleep, sleep_until};
+use socketioxide::{SendError, SocketError, TransportType};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{Since, Ticket};
+use super::polls::{Polled, Polls};
 use crate::app::App;
 use crate::app::error::chain;
 use crate::app::events::Served;
@@ -25,8 +26,12 @@ use crate::domain::ids::Id;
 use crate::domain::time::UtcMs;
 use crate::domain::user::Caller;
 
-/// How many events are read at a time. Smaller than a connection's buffer of 128 packets.
+/// How many events are read at a time.
 const STRETCH: usize = 64;
+
+/// How many packets a client gets between two of its polls. Twice as many, and those engineioxide
+/// adds itself, fit into a connection's buffer of 128: a poll is noted just before it empties it.
+const BETWEEN_POLLS: usize = 60;
 
 /// How long a full buffer may stay full before the socket is given up. It resumes by `since`.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -58,18 +63,24 @@ struct Meta<'a> {
 }
 
 /// Starts delivering to a socket that was just connected.
-pub(super) async fn start(app: Arc<App>, socket: SocketRef, stop: CancellationToken) {
+pub(super) async fn start(
+    app: Arc<App>,
+    socket: SocketRef,
+    polls: &Arc<Polls>,
+    stop: CancellationToken,
+) {
     let Some(ticket) = socket.extensions.remove::<Ticket>() else {
         let _ = socket.disconnect();
         return;
     };
+    let mut outlet = Outlet::new(socket.clone(), polls);
     let gone = CancellationToken::new();
     socket.on_disconnect({
         let gone = gone.clone();
         async move || gone.cancel()
     });
     let reason = tokio::select! {
-        stop = run(&app, &socket, ticket) => stop,
+        stop = run(&app, &mut outlet, ticket) => stop,
         () = gone.cancelled() => Stop::Gone,
         () = stop.cancelled() => Stop::Closing,
     };
@@ -78,13 +89,14 @@ pub(super) async fn start(app: Arc<App>, socket: SocketRef, stop: CancellationTo
         Stop::Gone | Stop::Closing => {}
         Stop::Stuck => disconnect(&socket).await,
         Stop::Ended(end) => {
-            let _ = send(&socket, "session-ended", &json!({ "code": end.code() })).await;
+            let code = json!({ "code": end.code() });
+            let _ = outlet.put("session-ended", &code).await;
             disconnect(&socket).await;
         }
     }
 }
 
-async fn run(app: &App, socket: &SocketRef, ticket: Ticket) -> Stop {
+async fn run(app: &App, outlet: &mut Outlet, ticket: Ticket) -> Stop {
     let Ticket {
         who,
         since,
@@ -94,8 +106,8 @@ async fn run(app: &App, socket: &SocketRef, ticket: Ticket) -> Stop {
     let expiry = Instant::now() + Duration::from_millis(left_ms);
     let caller = who.caller.clone();
     let greeted = async {
-        let cursor = greet(app, socket, &who.email, &who.caller, since).await?;
-        deliver(app, socket, &caller, cursor).await
+        let cursor = greet(app, outlet, &who.email, &who.caller, since).await?;
+        deliver(app, outlet, &caller, cursor).await
     };
     tokio::select! {
         stopped = greeted => match stopped {
@@ -110,7 +122,7 @@ async fn run(app: &App, socket: &SocketRef, ticket: Ticket) -> Stop {
 /// Says hello, and from where events follow.
 async fn greet(
     app: &App,
-    socket: &SocketRef,
+    outlet: &mut Outlet,
     email: &str,
     caller: &Caller,
     since: Since,
@@ -133,9 +145,9 @@ async fn greet(
         "role": caller.role,
         "seq": seq,
     });
-    send(socket, "connected", &hello).await?;
+    outlet.send("connected", &hello).await?;
     if served.is_none() {
-        send(socket, "resync", &json!({ "seq": seq })).await?;
+        outlet.send("resync", &json!({ "seq": seq })).await?;
     }
     Ok(seq)
 }
@@ -143,7 +155,7 @@ async fn greet(
 /// Sends everything after `cursor` that the caller may hear, for ever.
 async fn deliver(
     app: &App,
-    socket: &SocketRef,
+    outlet: &mut Outlet,
     caller: &Caller,
     mut cursor: Seq,
 ) -> Result<Stop, Stop> {
@@ -152,12 +164,12 @@ async fn deliver(
         match app.events_after(cursor, STRETCH, caller).await {
             Ok(Served::Stretch(stretch)) => {
                 for event in &stretch.events {
-                    send_event(socket, event).await?;
+                    send_event(outlet, event).await?;
                 }
                 cursor = stretch.upto;
             }
             Ok(Served::Resync(seq)) => {
-                send(socket, "resync", &json!({ "seq": seq })).await?;
+                outlet.send("resync", &json!({ "seq": seq })).await?;
                 cursor = seq;
             }
             Err(error) => pause_after(&error).await,
@@ -173,7 +185,7 @@ async fn pause_after(error: &crate::app::Error) {
     sleep(RETRY).await;
 }
 
-async fn send_event(socket: &SocketRef, event: &Event) -> Result<(), Stop> {
+async fn send_event(outlet: &mut Outlet, event: &Event) -> Result<(), Stop> {
     if event.name.starts_with(INTERNAL_PREFIX) {
         return Ok(());
     }
@@ -186,24 +198,77 @@ async fn send_event(socket: &SocketRef, event: &Event) -> Result<(), Stop> {
         id: &event.id,
         at: UtcMs(event.at_ms),
     };
-    send(socket, &event.name, &(payload, meta)).await
+    outlet.send(&event.name, &(payload, meta)).await
 }
 
-/// Puts one packet into the connection's buffer, waiting for room while it is full.
-async fn send(socket: &SocketRef, name: &str, data: &impl Serialize) -> Result<(), Stop> {
-    let given_up = Instant::now() + DRAIN;
-    let mut pause = PAUSE.0;
-    loop {
-        match socket.emit(name, data) {
-            Ok(()) => return Ok(()),
-            Err(SendError::Socket(SocketError::InternalChannelFull)) => {}
-            Err(_) => return Err(Stop::Gone),
+/// A socket's way out.
+struct Outlet {
+    socket: SocketRef,
+    /// How often the client has polled.
+    polled: Polled,
+    /// How often it had when the packets below were counted from.
+    poll: u64,
+    /// How many packets it was given since.
+    given: usize,
+}
+
+impl Outlet {
+    fn new(socket: SocketRef, polls: &Arc<Polls>) -> Self {
+        let polled = polls.watch(socket.id.to_string());
+        Self {
+            socket,
+            polled,
+            poll: 0,
+            given: 0,
         }
-        if Instant::now() >= given_up {
-            return Err(Stop::Stuck);
+    }
+
+    /// Sends one packet, as soon as the client can take it.
+    async fn send(&mut self, name: &str, data: &impl Serialize) -> Result<(), Stop> {
+        self.wait_for_poll().await?;
+        self.given += 1;
+        self.put(name, data).await
+    }
+
+    /// Waits until a client that polls has fetched what it was given, so that its connection's
+    /// buffer is never full. engineioxide needs room there for packets of its own: with a full
+    /// one a client cannot go over to a WebSocket, which costs it the connection ten seconds
+    /// later, nor be asked whether it is there, which costs it the connection at once.
+    async fn wait_for_poll(&mut self) -> Result<(), Stop> {
+        let given_up = Instant::now() + DRAIN;
+        loop {
+            let poll = self.polled.count();
+            if poll != self.poll {
+                (self.poll, self.given) = (poll, 0);
+            }
+            let polling = self.socket.transport_type() == TransportType::Polling;
+            if !polling || self.given < BETWEEN_POLLS {
+                return Ok(());
+            }
+            if Instant::now() >= given_up {
+                return Err(Stop::Stuck);
+            }
+            // No request says that the client has gone over to a WebSocket: that is looked for.
+            let _ = timeout(PAUSE.1, self.polled.more()).await;
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE.1);
+    }
+
+    /// Puts one packet into the connection's buffer, waiting for room while it is full.
+    async fn put(&self, name: &str, data: &impl Serialize) -> Result<(), Stop> {
+        let given_up = Instant::now() + DRAIN;
+        let mut pause = PAUSE.0;
+        loop {
+            match self.socket.emit(name, data) {
+                Ok(()) => return Ok(()),
+                Err(SendError::Socket(SocketError::InternalChannelFull)) => {}
+                Err(_) => return Err(Stop::Gone),
+            }
+            if Instant::now() >= given_up {
+                return Err(Stop::Stuck);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
     }
 }
 

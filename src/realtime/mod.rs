@@ -6,6 +6,7 @@
 
 mod auth;
 mod delivery;
+mod polls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Uri};
+use http_body_util::Limited;
 use socketioxide::SocketIo;
 use socketioxide::extract::SocketRef;
 use socketioxide::handler::ConnectHandler;
@@ -20,6 +22,7 @@ use socketioxide::layer::SocketIoLayer;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use polls::Polls;
 
 /// The path that always works, beside the configured one.
 const FIXED_PATH: &str = "/api/socketio";
@@ -32,7 +35,12 @@ const PING: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// The largest message taken from a client, in bytes. Clients have little to say.
-const INCOMING: u64 = 64 << 10;
+const INCOMING: usize = 64 << 10;
+
+/// The largest answer to a poll, in bytes: more than a connection's buffer can hold. The packet
+/// that does not fit any more is put aside by engineioxide 0.17.9, and lost when the client then
+/// goes over to a WebSocket.
+const OUTGOING: u64 = 1 << 40;
 
 /// The sockets of this node.
 #[derive(Clone)]
@@ -40,6 +48,7 @@ pub struct Sockets {
     io: SocketIo,
     layer: SocketIoLayer,
     path: String,
+    polls: Arc<Polls>,
     stop: CancellationToken,
 }
 
@@ -54,21 +63,21 @@ impl std::fmt::Debug for Sockets {
 impl Sockets {
     /// Sockets that deliver what `app` commits, served at `path` and at `/api/socketio`.
     pub fn new(app: Arc<App>, path: &str) -> Self {
-        let incoming = usize::try_from(INCOMING).unwrap_or(usize::MAX);
         let (layer, io) = SocketIo::builder()
             .req_path(path.to_owned())
             .ping_interval(PING.0)
             .ping_timeout(PING.1)
             .connect_timeout(CONNECT)
-            .max_payload(INCOMING)
-            .ws_max_message_size(incoming)
-            .ws_max_frame_size(incoming)
+            .max_payload(OUTGOING)
+            .ws_max_message_size(INCOMING)
+            .ws_max_frame_size(INCOMING)
             .build_layer();
         let stop = CancellationToken::new();
         let sockets = Self {
             io,
             layer,
             path: path.to_owned(),
+            polls: Arc::default(),
             stop,
         };
         sockets.register(app);
@@ -76,9 +85,10 @@ impl Sockets {
     }
 
     fn register(&self, app: Arc<App>) {
-        let (delivering, stop) = (Arc::clone(&app), self.stop.clone());
+        let (delivering, polls) = (Arc::clone(&app), Arc::clone(&self.polls));
+        let stop = self.stop.clone();
         let connected = async move |socket: SocketRef| {
-            delivery::start(delivering.clone(), socket, stop.clone()).await;
+            delivery::start(delivering.clone(), socket, &polls, stop.clone()).await;
         };
         let authenticate = async move |socket: SocketRef, auth: auth::Handshake| {
             auth::authenticate(&app, &socket, auth).await
@@ -91,24 +101,28 @@ impl Sockets {
         router.layer(self.layer.clone())
     }
 
-    /// Leads the fixed path to the configured one. Stands outside the router, before the layer
-    /// that looks at the path.
-    pub fn rewrite(&self, mut request: Request<Body>) -> Request<Body> {
-        let Some(rest) = request.uri().path().strip_prefix(FIXED_PATH) else {
-            return request;
-        };
-        if self.path == FIXED_PATH || !(rest.is_empty() || rest.starts_with('/')) {
-            return request;
-        }
-        let query = request
-            .uri()
-            .query()
-            .map(|query| format!("?{query}"))
-            .unwrap_or_default();
-        if let Ok(uri) = format!("{}{rest}{query}", self.path).parse::<Uri>() {
+    /// Leads the fixed path to the configured one, notes polls, and bounds what is posted. Stands
+    /// outside the router, before the layer that looks at the path.
+    pub fn admit(&self, mut request: Request<Body>) -> Request<Body> {
+        if let Some(uri) = self.configured(request.uri()) {
             *request.uri_mut() = uri;
         }
-        request
+        if !request.uri().path().starts_with(&self.path) {
+            return request;
+        }
+        self.polls.note(&request);
+        request.map(|body| Body::new(Limited::new(body, INCOMING)))
+    }
+
+    /// Where a request to the fixed path is to go.
+    fn configured(&self, uri: &Uri) -> Option<Uri> {
+        let rest = uri.path().strip_prefix(FIXED_PATH)?;
+        if self.path == FIXED_PATH || !(rest.is_empty() || rest.starts_with('/')) {
+            return None;
+        }
+        let query = uri.query().map(|query| format!("?{query}"));
+        let query = query.unwrap_or_default();
+        format!("{}{rest}{query}", self.path).parse().ok()
     }
 
     /// Stops delivering and closes every connection in a way that makes stock clients come back

@@ -2,6 +2,7 @@
 //! telling other nodes. Everything else is one text for both.
 
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -89,21 +90,28 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
 }
 
 /// Makes the file when it is not there, readable by its owner only: it holds the secret of
-/// tokens and what people told us. SQLite gives its side files the same rights.
+/// tokens and what people told us. SQLite gives its side files the same rights. A file that is
+/// there is left alone: closing it would drop the locks that this process holds on it.
 fn create_private(path: &Path) -> Result<()> {
     let mut options = OpenOptions::new();
-    options.append(true).create(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let opened = options.open(path);
-    let refused = |error| Error::Url(format!("cannot open {}: {error}", path.display()));
-    opened.map(|_| ()).map_err(refused)
+    match options.open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(Error::Url(format!(
+            "cannot open {}: {error}",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 async fn open_postgres(url: &str) -> Result<Pools> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|error| Error::Url(format!("DATABASE_URL is not a Postgres URL: {error}")))?
         .application_name("bookbell")
+        // A node that is cut off must not keep the turn to fold from the others.
+        .options([("idle_in_transaction_session_timeout", "15s")])
         .statement_cache_capacity(STATEMENT_CACHE)
         .disable_statement_logging();
     let pool = pool::<Postgres>(16);

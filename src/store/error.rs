@@ -26,6 +26,38 @@ pub enum Error {
     Url(String),
 }
 
+impl Error {
+    /// Whether trying again later may help: whether it is about the database, not about what was
+    /// to be written.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                let code = error.code().unwrap_or_default();
+                // Postgres: data exceptions, integrity, program limits (appendix A of its manual).
+                // SQLite: too big, constraint, mismatch, range (its result codes).
+                let postgres = ["22", "23", "54"]
+                    .iter()
+                    .any(|class| code.starts_with(class));
+                let lasting = if code.len() == 5 {
+                    postgres
+                } else {
+                    is_lasting_sqlite(&code)
+                };
+                !lasting
+            }
+            Self::Database(sqlx::Error::Encode(_)) | Self::Conflict(_) | Self::Corrupt(_) => false,
+            _ => true,
+        }
+    }
+}
+
+/// The primary code is the low byte of an extended one.
+fn is_lasting_sqlite(code: &str) -> bool {
+    code.parse()
+        .is_ok_and(|code: u32| matches!(code & 0xff, 18 | 19 | 20 | 25))
+}
+
 /// What the store answers.
 pub type Result<T> = std::result::Result<T, Error>;
 

@@ -60,7 +60,7 @@ pub async fn load(
             .into_iter()
             .map(|proposal| (proposal.id.clone(), proposal)),
     );
-    world.forms = load_forms(db, statements).await?;
+    world.forms = load_forms(db, &addresses(&world, statements)).await?;
     world.directory = load_directory(db, &world, statements).await?;
     Ok(world)
 }
@@ -124,19 +124,19 @@ async fn load_prospects(
     statements: &[Statement],
     complete: &BTreeSet<Id>,
 ) -> Result<()> {
-    let keys = addresses(statements);
-    let mut found = prospects::by_addresses(db, keys.iter().map(String::as_str)).await?;
     let of_chains = world
         .invitees
         .values()
         .filter_map(|invitee| invitee.prospect_id.as_ref());
-    let known: BTreeSet<&Id> = found.iter().map(|prospect| &prospect.id).collect();
-    let missing: BTreeSet<Id> = of_chains
-        .chain(complete)
-        .filter(|id| !known.contains(id))
-        .cloned()
-        .collect();
-    found.extend(prospects::by_ids(db, &missing).await?);
+    let named: BTreeSet<Id> = of_chains.chain(complete).cloned().collect();
+    let found = prospects::by_ids(db, &named).await?;
+    world.prospects.extend(
+        found
+            .into_iter()
+            .map(|prospect| (prospect.id.clone(), prospect)),
+    );
+    let keys = addresses(world, statements);
+    let found = prospects::by_addresses(db, keys.iter().map(String::as_str)).await?;
     world.prospects.extend(
         found
             .into_iter()
@@ -145,21 +145,34 @@ async fn load_prospects(
     Ok(())
 }
 
-fn addresses(statements: &[Statement]) -> BTreeSet<String> {
-    let address = |statement: &Statement| match statement {
+/// The addresses that folding may ask about: those of the deliveries, those that linked bookings
+/// had so far, and those by which their prospects are known.
+fn addresses(world: &World, statements: &[Statement]) -> BTreeSet<String> {
+    let stated = statements.iter().filter_map(|statement| match statement {
         Statement::Invitee { facts, .. } => facts.email_key(),
         Statement::Form { email_key, .. } => Some(email_key.clone()),
-    };
-    statements.iter().filter_map(address).collect()
+    });
+    let known = world
+        .invitees
+        .values()
+        .filter_map(|invitee| invitee.facts.email_key());
+    let keys = world
+        .prospects
+        .values()
+        .filter_map(|prospect| prospect.fold_key.as_ref());
+    stated
+        .chain(known)
+        .chain(keys.map(|key| key.email_key.clone()))
+        .collect()
 }
 
 async fn load_forms(
     db: &mut Db<'_>,
-    statements: &[Statement],
+    email_keys: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Profile>> {
     let sql = "SELECT email_key, profile FROM routing_profile WHERE email_key IN {in}";
-    let keys = addresses(statements);
-    let rows: Vec<(String, String)> = db.fetch_in(sql, keys.iter().map(String::as_str)).await?;
+    let keys = email_keys.iter().map(String::as_str);
+    let rows: Vec<(String, String)> = db.fetch_in(sql, keys).await?;
     let read = |(key, profile): (String, String)| {
         Ok((key, json::read(&profile, "a routing form's profile")?))
     };

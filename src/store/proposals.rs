@@ -9,7 +9,8 @@ use super::prospects::OwnerFilter;
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::ids::Id;
 use crate::domain::invitee::InviteeUri;
-use crate::domain::proposal::{Appointment, NoShow, Proposal, ProposalStatus, Source};
+use crate::domain::proposal::{Appointment, NoShow, Proposal, ProposalStatus};
+use crate::domain::source::Source;
 use crate::domain::time::UtcMs;
 
 #[derive(FromRow)]
@@ -200,7 +201,9 @@ fn row_of(p: &Proposal) -> Vec<Arg> {
 /// # Errors
 /// [`Error::Conflict`] when it was changed meanwhile.
 pub async fn dismiss(db: &mut Db<'_>, proposal: &Proposal) -> Result<()> {
-    let forget = "UPDATE invitee SET dismissed = $1, prospect_id = NULL WHERE proposal_id = $2";
+    // One that is only named by another, and never came itself, is nobody's to dismiss.
+    let forget = "UPDATE invitee SET dismissed = $1, prospect_id = NULL \
+        WHERE proposal_id = $2 AND prospect_id IS NOT NULL";
     db.execute(forget, args![true, &proposal.id]).await?;
     delete(db, proposal).await
 }
@@ -209,7 +212,7 @@ pub async fn dismiss(db: &mut Db<'_>, proposal: &Proposal) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Conflict`] when it was changed meanwhile.
-pub async fn delete(db: &mut Db<'_>, proposal: &Proposal) -> Result<()> {
+async fn delete(db: &mut Db<'_>, proposal: &Proposal) -> Result<()> {
     let sql = "DELETE FROM proposal WHERE id = $1 AND version = $2";
     match db
         .execute(sql, args![&proposal.id, proposal.version])

@@ -8,8 +8,8 @@ use super::paging::{Direction, Found, Page, SortKey};
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::email::Email;
 use crate::domain::ids::Id;
-use crate::domain::proposal::Source;
 use crate::domain::prospect::{FoldKey, Prospect, ProspectStatus};
+use crate::domain::source::Source;
 
 #[derive(FromRow)]
 struct Row {

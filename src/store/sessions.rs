@@ -65,12 +65,9 @@ pub async fn end_all(
     now_ms: i64,
 ) -> Result<Vec<Id>> {
     let keep = keep.map_or("", Id::as_str);
-    let select = "SELECT id FROM session \
-        WHERE user_id = $1 AND ended_ms IS NULL AND expires_ms > $2 AND id <> $3";
-    let rows: Vec<(String,)> = db.fetch(select, args![user_id, now_ms, keep]).await?;
-    let end = "UPDATE session SET ended_ms = $1 \
-        WHERE user_id = $2 AND ended_ms IS NULL AND id <> $3";
-    db.execute(end, args![now_ms, user_id, keep]).await?;
+    let sql = "UPDATE session SET ended_ms = $1 \
+        WHERE user_id = $2 AND ended_ms IS NULL AND id <> $3 RETURNING id";
+    let rows: Vec<(String,)> = db.fetch(sql, args![now_ms, user_id, keep]).await?;
     Ok(rows.into_iter().map(|(id,)| Id::from_stored(id)).collect())
 }
 

@@ -11,6 +11,7 @@ const { values: args } = parseArgs({
     password: { type: "string" },
     screenshot: { type: "string" },
     "expect-rows": { type: "string", default: "1" },
+    "expect-badge": { type: "string" },
     viewport: { type: "string", default: "1280x800" },
     "timeout-ms": { type: "string", default: "30000" },
   },
@@ -82,7 +83,7 @@ function look() {
   };
 }
 
-// Prints each change of what is seen, until there are enough rows.
+// Prints each change of what is seen, until there are enough rows and the badge says what it should.
 async function watchRows(page) {
   const deadline = Date.now() + timeout;
   let last;
@@ -91,8 +92,9 @@ async function watchRows(page) {
     const now = JSON.stringify(seen);
     if (now !== last) print({ type: "rows", ...seen });
     last = now;
-    if (seen.rows.length >= expectedRows) return;
-    if (Date.now() > deadline) throw new Error(`${seen.rows.length} of ${expectedRows} rows after ${timeout} ms`);
+    const counted = args["expect-badge"] === undefined || seen.badge === args["expect-badge"];
+    if (seen.rows.length >= expectedRows && counted) return;
+    if (Date.now() > deadline) throw new Error(`${seen.rows.length} of ${expectedRows} rows, badge ${seen.badge} after ${timeout} ms`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }

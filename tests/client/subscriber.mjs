@@ -50,6 +50,7 @@ const commands = {
 // the client's XMLHttpRequest sends a request again when a reused connection breaks.
 class Line extends http.Agent {
   #down = false;
+  #held;
 
   // Between two polls there may be no connection to cut: then the next one breaks.
   cut() {
@@ -61,8 +62,23 @@ class Line extends http.Agent {
     this.#down = false;
   }
 
-  createConnection(...args) {
-    const connection = super.createConnection(...args);
+  // Keeps the client from going over to a WebSocket until `release`.
+  hold() {
+    this.#held = [];
+  }
+
+  release() {
+    for (const open of this.#held?.splice(0) ?? []) open();
+    this.#held = undefined;
+  }
+
+  createConnection(options, opened) {
+    if (!this.#held || !options.headers?.Upgrade) return this.#open(options);
+    this.#held.push(() => opened(null, this.#open(options)));
+  }
+
+  #open(options) {
+    const connection = super.createConnection(options);
     if (this.#down) setImmediate(() => connection.destroy(new Error("cut")));
     return connection;
   }
@@ -80,8 +96,10 @@ function webSocket(id) {
   return ws;
 }
 
-function connect({ id, url, path, transports, auth = {}, extraHeaders, reconnection = true, resume = false }) {
+function connect({ id, url, path, transports, auth = {}, extraHeaders, reconnection = true, resume = false, upgradeAfter = 0 }) {
   const agent = new Line({ keepAlive: false });
+  let events = 0;
+  if (upgradeAfter > 0) agent.hold();
   let position;
   const socket = io(url, {
     autoConnect: false,
@@ -102,6 +120,7 @@ function connect({ id, url, path, transports, auth = {}, extraHeaders, reconnect
   socket.on("disconnect", (reason) => say("disconnect", { reason }));
   socket.onAny((name, payload, meta, ...rest) => {
     position = seqOf(name, payload, meta) ?? position;
+    if (++events === upgradeAfter) agent.release();
     say("event", { name, payload, meta, ...(rest.length > 0 && { rest }) });
   });
   for (const noticed of ["close", "error"]) socket.io.on(noticed, () => agent.mend());

@@ -44,32 +44,38 @@ struct Plan {
     bare: bool,
     /// The cancellation knows another spelling of the name.
     renamed: bool,
+    /// The cancellation knows another address.
+    readdressed: Option<usize>,
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
     let moves = prop::option::weighted(0.5, (any::<bool>(), any::<bool>()));
-    (
+    let who = (
         0..3_usize,
         0..3_usize,
-        moves,
+        prop::option::weighted(0.2, 0..3_usize),
+    );
+    let what = (
         any::<bool>(),
         0..3_u32,
         0..3_u32,
         any::<bool>(),
         any::<bool>(),
-    )
-        .prop_map(
-            |(email, host, moves, canceled, marks, removals, bare, renamed)| Plan {
-                email,
-                host,
-                moves,
-                canceled,
-                marks,
-                removals,
-                bare,
-                renamed,
-            },
-        )
+    );
+    (who, moves, what).prop_map(|((email, host, readdressed), moves, what)| {
+        let (canceled, marks, removals, bare, renamed) = what;
+        Plan {
+            email,
+            host,
+            moves,
+            canceled,
+            marks,
+            removals,
+            bare,
+            renamed,
+            readdressed,
+        }
+    })
 }
 
 /// A set of deliveries, and two orders of it: one as it happened, one with repeats, shuffled.
@@ -124,9 +130,13 @@ fn deliveries(plans: &[Plan], forms: &[usize]) -> Vec<Value> {
         if plan.canceled || moved {
             booking.new = moved.then_some(n + 1);
             if plan.renamed {
-                booking.name = "Noor de Vries".to_owned();
+                booking.name = String::from("Noor de Vries");
+            }
+            if let Some(email) = plan.readdressed {
+                booking.email = String::from(EMAILS[email]);
             }
             all.push(booking.canceled());
+            booking.email = String::from(EMAILS[plan.email]);
         }
         all.extend((0..plan.marks).map(|k| booking.no_show(k)));
         all.extend((0..plan.removals).map(|k| booking.no_show_removed(k)));

@@ -17,7 +17,11 @@ mod folding;
 mod log;
 mod ownership;
 
+mod browser;
+mod cli;
 mod ingest;
+mod nodes;
+mod process;
 mod realtime;
 mod resume;
 
@@ -25,6 +29,7 @@ mod auth;
 mod deliveries;
 mod events;
 mod http_conventions;
+mod openapi;
 mod proposals;
 mod prospects;
 mod users;

@@ -6,7 +6,6 @@ use bookbell::domain::ids::Id;
 use bookbell::store;
 use serde_json::{Value, json};
 
-use crate::support::app::TestApp;
 use crate::support::on_both;
 use crate::support::payload::{Booking, routing_form};
 
@@ -167,10 +166,10 @@ on_both! {
         assert_eq!((&form["ownerId"], &form["phone"]), (&Value::Null, &json!("+31 20 555 01 99")));
         let booking = Booking::new(1, "Noor@example.com").host(AMELIE, "a@b.example");
         app.deliver(&booking.created()).await.expect(200);
-        let taken = app.all("/api/prospects").await;
-        assert_eq!(taken.len(), 1);
-        assert_eq!((&taken[0]["id"], &taken[0]["ownerId"]), (&form["id"], &json!(amelie)));
-        assert_eq!(taken[0]["phone"], "+31 20 555 01 99");
+        let claimed = app.all("/api/prospects").await;
+        assert_eq!(claimed.len(), 1);
+        assert_eq!((&claimed[0]["id"], &claimed[0]["ownerId"]), (&form["id"], &json!(amelie)));
+        assert_eq!(claimed[0]["phone"], "+31 20 555 01 99");
         let heard = app.get_as(&token, "/api/events?since=0").await.expect(200);
         let heard: Vec<&str> = heard["items"].as_array().unwrap().iter().map(|e| e["name"].as_str().unwrap()).collect();
         assert_eq!(heard, ["prospect:created", "proposal-created"]);
@@ -188,7 +187,7 @@ on_both! {
         let proposal = app.all("/api/proposals").await[0]["appointmentId"].as_str().unwrap().to_owned();
         app.patch(&format!("/api/proposals/{proposal}"), &json!({ "title": "Our big chance" })).await.expect(200);
         let mut later = Booking::new(2, "noor@example.com");
-        later.name = "Norah Visser".to_owned();
+        later.name = String::from("Norah Visser");
         app.deliver(&later.created()).await.expect(200);
         app.deliver(&Booking::new(1, "noor@example.com").canceled()).await.expect(200);
         let prospects = app.all("/api/prospects").await;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::json;
 
-use super::{Answer, App, Received, Result, Verdict, micros_since};
+use super::{Answer, App, Outcome, Received, Result, micros_since};
 use crate::calendly::statement::Meaning;
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason, Standing};
 use crate::domain::event::{Audience, Event, NewEvent};
@@ -102,28 +102,28 @@ impl Folding {
         match self.standing.get(&key).cloned() {
             Some(first) if first.held.is_none() => {
                 return Ok(Answer {
-                    verdict: Verdict::Duplicate,
+                    outcome: Outcome::Duplicate,
                     delivery_id: first.id,
                     reason: None,
                 });
             }
             // Held, and this one is no better: the first stands for both.
-            Some(first) if !received.timely || received.meaning.is_none() => {
-                let verdict = Verdict::Quarantined;
+            Some(first) if !received.timely || received.meaning.is_err() => {
+                let outcome = Outcome::Quarantined;
                 return Ok(Answer {
-                    verdict,
+                    outcome,
                     delivery_id: first.id,
                     reason: first.held,
                 });
             }
-            Some(held) => self.closed.push((held.id, received.delivery.id.clone())),
+            Some(held) => self.close(&held.id, &received.delivery.id),
             None => {}
         }
         let mut delivery = received.delivery.clone();
-        let verdict = self.settle(&mut delivery, received, cx)?;
-        let held = delivery.reason.filter(|_| verdict == Verdict::Quarantined);
+        let outcome = self.settle(&mut delivery, received, cx)?;
+        let held = delivery.reason.filter(|_| outcome == Outcome::Quarantined);
         let answer = Answer {
-            verdict,
+            outcome,
             delivery_id: delivery.id.clone(),
             reason: delivery.reason,
         };
@@ -141,45 +141,58 @@ impl Folding {
         Ok(answer)
     }
 
+    /// Closes a held delivery because the same event came again in time: where it is kept, or
+    /// in this batch.
+    fn close(&mut self, held: &Id, by: &Id) {
+        match self
+            .archived
+            .iter_mut()
+            .find(|delivery| delivery.id == *held)
+        {
+            Some(delivery) => delivery.close_as_duplicate(by),
+            None => self.closed.push((held.clone(), by.clone())),
+        }
+    }
+
     /// Sets the delivery's outcome.
     fn settle(
         &mut self,
         delivery: &mut Delivery,
         received: &Received,
         cx: Context<'_>,
-    ) -> std::result::Result<Verdict, Incomplete> {
-        let (verdict, status, reason) = match &received.meaning {
-            None => held(Reason::MalformedPayload),
-            Some(_) if !received.timely => held(Reason::StaleTimestamp),
-            Some(Meaning::FormWithoutEmail) => ignored(Reason::NoEmail),
-            Some(Meaning::Unhandled) => ignored(Reason::UnhandledEvent),
-            Some(Meaning::Statement(statement)) => {
+    ) -> std::result::Result<Outcome, Incomplete> {
+        let (outcome, status, reason) = match &received.meaning {
+            Err(reason) => held(*reason),
+            Ok(_) if !received.timely => held(Reason::StaleTimestamp),
+            Ok(Meaning::FormWithoutEmail) => ignored(Reason::NoEmail),
+            Ok(Meaning::Unhandled) => ignored(Reason::UnhandledEvent),
+            Ok(Meaning::Statement(statement)) => {
                 let applied = self.world.apply(statement.clone(), cx)?;
                 delivery.prospect_id = applied.prospect_id;
                 delivery.proposal_id = applied.proposal_id;
                 self.events.extend(applied.events);
-                (Verdict::Processed, DeliveryStatus::Processed, None)
+                (Outcome::Processed, DeliveryStatus::Processed, None)
             }
         };
         delivery.status = status;
         delivery.reason = reason;
-        if verdict == Verdict::Quarantined {
+        if outcome == Outcome::Quarantined {
             self.events.push(quarantined(delivery));
         }
-        Ok(verdict)
+        Ok(outcome)
     }
 }
 
-fn held(reason: Reason) -> (Verdict, DeliveryStatus, Option<Reason>) {
+fn held(reason: Reason) -> (Outcome, DeliveryStatus, Option<Reason>) {
     (
-        Verdict::Quarantined,
+        Outcome::Quarantined,
         DeliveryStatus::Quarantined,
         Some(reason),
     )
 }
 
-fn ignored(reason: Reason) -> (Verdict, DeliveryStatus, Option<Reason>) {
-    (Verdict::Ignored, DeliveryStatus::Ignored, Some(reason))
+fn ignored(reason: Reason) -> (Outcome, DeliveryStatus, Option<Reason>) {
+    (Outcome::Ignored, DeliveryStatus::Ignored, Some(reason))
 }
 
 fn quarantined(delivery: &Delivery) -> NewEvent {

@@ -28,8 +28,8 @@ pub use writer::{Queue, Writer, queue};
 pub struct Received {
     /// Its row in the archive, as it stands before folding.
     pub delivery: Delivery,
-    /// What it says; `None` when it cannot be read.
-    pub meaning: Option<Meaning>,
+    /// What it says, or why it cannot be folded.
+    pub meaning: std::result::Result<Meaning, Reason>,
     /// Whether its signature's time is within the tolerance.
     pub timely: bool,
     started: Instant,
@@ -40,7 +40,7 @@ pub struct Received {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// What became of it.
-    pub verdict: Verdict,
+    pub outcome: Outcome,
     /// The delivery that stands for the event.
     pub delivery_id: Id,
     /// Why it was not processed.
@@ -49,7 +49,7 @@ pub struct Answer {
 
 /// What became of a delivery that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Outcome {
     /// It changed the state, or said what was known.
     Processed,
     /// The same event came before.
@@ -60,7 +60,7 @@ pub enum Verdict {
     Quarantined,
 }
 
-impl Verdict {
+impl Outcome {
     /// The name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -96,85 +96,85 @@ impl App {
     pub async fn receive(&self, posted: Posted) -> Result<Answer> {
         let started = Instant::now();
         let received_ms = self.now_ms();
-        let (keys, connection) = self.keys_for(posted.connection_id.as_deref()).await?;
-        let verified = verify(posted.signature.as_deref(), &posted.body, &keys);
-        let signature = match verified {
+        let door = self.door(posted.connection_id.as_deref()).await?;
+        let signature = match verify(posted.signature.as_deref(), &posted.body, &door.keys) {
             Ok(signature) => signature,
             Err(error) => {
-                let connection_id = connection.map(|(id, _)| id);
-                self.refusals.note(
-                    self.new_id(),
-                    error,
-                    posted.headers,
-                    connection_id,
-                    received_ms,
-                );
+                let (id, connection) = (self.new_id(), door.connection_id);
+                self.refusals
+                    .note(id, error, posted.headers, connection, received_ms);
                 return Err(Error::Unauthenticated(error.code()));
             }
         };
         let tolerance_s = self.settings.signature_tolerance_s;
         let timely = signature.is_timely(received_ms.div_euclid(1000), tolerance_s);
-        let received = self.read(posted, connection, &signature, timely, received_ms, started);
-        self.queue.put(received).await
+        let read = read_body(&posted.body, door.user_id.as_ref());
+        let id = self.ids.new_id(received_ms);
+        let mut delivery = archived(id, posted, door, signature.signed_at_s, received_ms);
+        delivery.event = read.event;
+        delivery.dedupe_key = Some(read.dedupe_key);
+        let verified_us = micros_since(started);
+        let meaning = read.meaning;
+        self.queue
+            .put(Received {
+                delivery,
+                meaning,
+                timely,
+                started,
+                verified_us,
+            })
+            .await
     }
 
-    /// The keys a path verifies with, and the connection with its user. An unknown connection
-    /// has no key, so that nothing it is posted is accepted.
-    async fn keys_for(
-        &self,
-        connection_id: Option<&str>,
-    ) -> Result<(Vec<SigningKey>, Option<(Id, Option<Id>)>)> {
+    /// The keys a path verifies with, and the connection. An unknown connection has no key, so
+    /// that nothing it is posted is accepted.
+    async fn door(&self, connection_id: Option<&str>) -> Result<Door> {
         let Some(text) = connection_id else {
-            return Ok((self.settings.signing_keys.clone(), None));
+            let keys = self.settings.signing_keys.clone();
+            return Ok(Door {
+                keys,
+                ..Door::default()
+            });
         };
         let Some(id) = Id::parse(text) else {
-            return Ok((Vec::new(), None));
+            return Ok(Door::default());
         };
         let found = store::connections::find(&mut self.store.read().await?.db(), &id).await?;
-        Ok(found.map_or((Vec::new(), None), |connection| {
-            let key = SigningKey::new(&connection.signing_key);
-            (
-                key.into_iter().collect(),
-                Some((id, connection.user_id.map(Id::from_stored))),
-            )
+        Ok(found.map_or_else(Door::default, |connection| Door {
+            keys: SigningKey::new(&connection.signing_key)
+                .into_iter()
+                .collect(),
+            connection_id: Some(id),
+            user_id: connection.user_id.map(Id::from_stored),
         }))
     }
+}
 
-    fn read(
-        &self,
-        posted: Posted,
-        connection: Option<(Id, Option<Id>)>,
-        signature: &Signature,
-        timely: bool,
-        received_ms: i64,
-        started: Instant,
-    ) -> Received {
-        let (connection_id, user) = connection.unzip();
-        let read = read_body(&posted.body, user.flatten().as_ref());
-        let delivery = Delivery {
-            id: self.ids.new_id(received_ms),
-            status: DeliveryStatus::Quarantined,
-            reason: None,
-            event: read.event,
-            dedupe_key: Some(read.dedupe_key),
-            duplicate_of: None,
-            connection_id,
-            received_ms,
-            signed_ms: Some(signature.signed_at_s.saturating_mul(1000)),
-            prospect_id: None,
-            proposal_id: None,
-            headers: posted.headers,
-            timings: None,
-            body: Some(posted.body),
-        };
-        let verified_us = micros_since(started);
-        Received {
-            delivery,
-            meaning: read.meaning,
-            timely,
-            started,
-            verified_us,
-        }
+/// A webhook path: what opens it, and whose it is.
+#[derive(Default)]
+struct Door {
+    keys: Vec<SigningKey>,
+    connection_id: Option<Id>,
+    user_id: Option<Id>,
+}
+
+/// The row of a delivery that was verified and read.
+fn archived(id: Id, posted: Posted, door: Door, signed_at_s: i64, received_ms: i64) -> Delivery {
+    Delivery {
+        id,
+        status: DeliveryStatus::Quarantined,
+        reason: None,
+        event: None,
+        dedupe_key: None,
+        duplicate_of: None,
+        connection_id: door.connection_id,
+        received_ms,
+        signed_ms: Some(signed_at_s.saturating_mul(1000)),
+        prospect_id: None,
+        proposal_id: None,
+        headers: posted.headers,
+        timings: None,
+        body: Some(posted.body),
     }
 }
 
@@ -192,20 +192,20 @@ fn verify(
 pub(super) struct ReadBody {
     pub(super) event: Option<String>,
     pub(super) dedupe_key: String,
-    pub(super) meaning: Option<Meaning>,
+    pub(super) meaning: std::result::Result<Meaning, Reason>,
 }
 
 pub(super) fn read_body(body: &[u8], connection_user: Option<&Id>) -> ReadBody {
     match payload::parse(body) {
         Ok(webhook) => ReadBody {
             event: Some(webhook.event.to_string()),
-            meaning: Some(meaning(&webhook, connection_user)),
+            meaning: Ok(meaning(&webhook, connection_user)),
             dedupe_key: webhook.dedupe_key,
         },
         Err(_) => ReadBody {
             event: payload::event_name(body),
             dedupe_key: payload::body_key(body),
-            meaning: None,
+            meaning: Err(Reason::MalformedPayload),
         },
     }
 }
@@ -217,7 +217,7 @@ fn micros_since(started: Instant) -> u64 {
 impl Received {
     fn statement(&self) -> Option<Statement> {
         match &self.meaning {
-            Some(Meaning::Statement(statement)) => Some(statement.clone()),
+            Ok(Meaning::Statement(statement)) => Some(statement.clone()),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::folding::Folding;
-use super::{Answer, App, Error, Received, Result, Verdict, read_body};
+use super::{Answer, App, Error, Outcome, Received, Result, read_body};
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::Event;
 use crate::domain::ids::Id;
@@ -42,12 +42,17 @@ impl App {
         // The delivery must not be taken for a duplicate of itself.
         standing.retain(|_, first| first.id != *id);
         if let Some(first) = standing.get(&key) {
-            let verdict = Verdict::Duplicate;
             let answer = Answer {
-                verdict,
+                outcome: Outcome::Duplicate,
                 delivery_id: first.id.clone(),
                 reason: None,
             };
+            if received.delivery.status == DeliveryStatus::Quarantined {
+                let mut closed = received.delivery;
+                closed.close_as_duplicate(&first.id);
+                store::deliveries::settle(&mut tx.db(), &closed).await?;
+                self.commit(tx, Vec::new()).await?;
+            }
             return Ok(Ok((answer, Vec::new())));
         }
         let statements: Vec<Statement> = received.statement().into_iter().collect();
@@ -62,7 +67,7 @@ impl App {
             Ok(answer) => answer,
             Err(incomplete) => return Ok(Err(incomplete)),
         };
-        if was_held && answer.verdict == Verdict::Quarantined {
+        if was_held && answer.outcome == Outcome::Quarantined {
             folding.events.clear();
         }
         let settled = std::mem::take(&mut folding.archived);

@@ -1,13 +1,15 @@
 //! The one writer: takes whatever waits and commits it together.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Answer, App, Error, Received, Result, micros_since};
 use crate::app::error::chain;
-use crate::domain::delivery::Timings;
+use crate::domain::delivery::{Reason, Timings};
 
 /// How many deliveries may wait for the writer; more are answered "busy", and Calendly retries.
 const QUEUE: usize = 4096;
@@ -43,6 +45,12 @@ pub fn queue() -> (Queue, Writer) {
 }
 
 impl Queue {
+    /// Whether the writer is there to take deliveries.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        !self.0.is_closed()
+    }
+
     /// Hands a delivery to the writer and waits until it is committed. It is committed also when
     /// the caller goes away meanwhile.
     pub(super) async fn put(&self, received: Received) -> Result<Answer> {
@@ -102,7 +110,7 @@ impl App {
                 batch_size: size as u64,
             });
         }
-        let answers = match self.fold(&batch).await {
+        let answers = match self.fold_caught(&batch).await {
             Ok(answers) => answers.into_iter().map(Ok).collect(),
             Err(error) => self.fold_one_by_one(&batch, error).await,
         };
@@ -125,14 +133,39 @@ impl App {
         answers
     }
 
+    /// Tries a delivery by itself. One that fails because the database does is left to
+    /// Calendly's retry; one that no retry would help is held, so that it is neither lost nor
+    /// posted until the subscription is given up.
     async fn fold_alone(&self, received: &Received) -> Result<Answer> {
         let mut attempt = 1;
         loop {
-            match self.fold(std::slice::from_ref(received)).await {
+            match self.fold_caught(std::slice::from_ref(received)).await {
                 Ok(mut answers) => return answers.pop().ok_or(Error::Busy),
-                Err(error) if attempt == ATTEMPTS => return Err(error),
-                Err(_) => attempt += 1,
+                Err(_) if attempt < ATTEMPTS => attempt += 1,
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    tracing::error!(
+                        error = chain(&error),
+                        "a delivery cannot be folded; it is held"
+                    );
+                    return self.hold(received).await;
+                }
             }
         }
+    }
+
+    async fn hold(&self, received: &Received) -> Result<Answer> {
+        let held = Received {
+            meaning: Err(Reason::ProcessingFailed),
+            ..received.clone()
+        };
+        let mut answers = self.fold(std::slice::from_ref(&held)).await?;
+        answers.pop().ok_or(Error::Busy)
+    }
+
+    /// Folds, and takes a panic for a failure: the writer must outlive any delivery.
+    async fn fold_caught(&self, batch: &[Received]) -> Result<Vec<Answer>> {
+        let folded = AssertUnwindSafe(self.fold(batch)).catch_unwind().await;
+        folded.unwrap_or_else(|_| Err(Error::Internal("folding panicked".into())))
     }
 }

@@ -6,7 +6,8 @@ use super::{Context, World};
 use crate::domain::booking;
 use crate::domain::ids::Id;
 use crate::domain::invitee::InviteeUri;
-use crate::domain::proposal::{Appointment, Proposal, Source};
+use crate::domain::proposal::{Appointment, Proposal};
+use crate::domain::source::Source;
 
 impl World {
     /// Joins an invitee with those its facts name, and answers the proposal they all are.
@@ -76,7 +77,7 @@ impl World {
         proposal.edited.extend(mine);
     }
 
-    fn members_of(&self, chain: &Id) -> Vec<InviteeUri> {
+    pub(super) fn members_of(&self, chain: &Id) -> Vec<InviteeUri> {
         let members = self
             .invitees
             .iter()

@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::event::NewEvent;
 use super::ids::{Id, Ids};
 use super::invitee::{InviteeFacts, InviteeUri};
-use super::latest::join_max;
 use super::profile::Profile;
 use super::proposal::Proposal;
 use super::prospect::Prospect;
@@ -158,8 +157,11 @@ impl World {
         self.invitees.entry(uri.clone()).or_default();
         self.touch_invitee(uri).facts.join(facts);
         let chain = self.link(uri, cx);
-        if !self.invitees[uri].dismissed {
-            self.settle_prospect(uri, cx)?;
+        // All of the chain, because who hosts them may be known only since.
+        for member in self.members_of(&chain) {
+            if !self.invitees[&member].dismissed {
+                self.settle_prospect(&member, cx)?;
+            }
         }
         self.refold_chain(&chain, cx);
         let proposal_id = self.proposals.contains_key(&chain).then_some(chain);
@@ -195,9 +197,6 @@ impl World {
 
     /// The profile an invitee adds to its prospect.
     fn contribution(&self, uri: &InviteeUri) -> Profile {
-        let facts = &self.invitees[uri].facts;
-        let mut profile = facts.profile.clone();
-        join_max(&mut profile.last_booking_us, facts.booked_us);
-        profile
+        self.invitees[uri].facts.profile.clone()
     }
 }

@@ -7,8 +7,8 @@ use crate::domain::email::Email;
 use crate::domain::ids::Id;
 use crate::domain::invitee::InviteeUri;
 use crate::domain::profile::{Profile, Tracking};
-use crate::domain::proposal::Source;
 use crate::domain::prospect::{FoldKey, Prospect, ProspectStatus};
+use crate::domain::source::Source;
 
 impl World {
     /// Finds or makes the invitee's prospect and adds what is known of the person.
@@ -29,9 +29,8 @@ impl World {
             .prospect_id
             .clone()
             .filter(|id| self.prospects.contains_key(id));
-        let stays = present
-            .as_ref()
-            .is_some_and(|id| self.belongs(uri, id, &key));
+        let stays = |id: &Id| self.belongs(uri, id, &key) || self.find(&key).as_ref() == Some(id);
+        let stays = present.as_ref().is_some_and(stays);
         let prospect = match present {
             Some(id) if stays => id,
             Some(id) => self.move_invitee(uri, &id, &key, cx)?,
@@ -48,10 +47,12 @@ impl World {
         Ok(())
     }
 
-    /// Whether the invitee's owner and address are still those that led it to its prospect.
+    /// Whether the invitee's owner and address are still those that led it to its prospect. Where
+    /// a person chose the owner, who hosts the meeting no longer matters.
     fn belongs(&self, uri: &InviteeUri, prospect: &Id, key: &FoldKey) -> bool {
-        let same_owner = self.invitees[uri].owner_id == key.owner_id;
         let prospect = &self.prospects[prospect];
+        let same_owner =
+            self.invitees[uri].owner_id == key.owner_id || prospect.edited.contains("ownerId");
         let folded = prospect.fold_key.as_ref().map(|fold| &fold.email_key);
         same_owner && (folded == Some(&key.email_key) || prospect.email.key() == key.email_key)
     }
@@ -62,19 +63,39 @@ impl World {
         uri: &InviteeUri,
         cx: Context<'_>,
     ) -> Result<Id, Incomplete> {
+        if let Some(id) = self.find_or_claim(key)? {
+            return Ok(id);
+        }
+        let profile = self.contribution(uri);
+        Ok(self.create_prospect(key.owner_id.clone(), &key.email_key, false, &profile, cx))
+    }
+
+    /// Finds the prospect, or takes over the one that only a routing form made.
+    fn find_or_claim(&mut self, key: &FoldKey) -> Result<Option<Id>, Incomplete> {
         if let Some(id) = self.find(key) {
             self.adopt(&id, key);
-            return Ok(id);
+            return Ok(Some(id));
         }
         if key.owner_id.is_some()
             && let Some(id) = self.unclaimed_form(&key.email_key)
         {
             self.need_complete(&id)?;
             self.hand_to(&id, key);
-            return Ok(id);
+            return Ok(Some(id));
         }
-        let profile = self.contribution(uri);
-        Ok(self.create_prospect(key.owner_id.clone(), &key.email_key, false, &profile, cx))
+        Ok(None)
+    }
+
+    /// Makes the prospect of a routing form again when the last booking of its address left.
+    fn restore_form(&mut self, email_key: Option<String>, cx: Context<'_>) {
+        let Some(email_key) = email_key else { return };
+        let Some(form) = self.forms.get(&email_key).cloned() else {
+            return;
+        };
+        if self.prospects_of_address(&email_key).is_empty() {
+            let id = self.create_prospect(None, &email_key, true, &form, cx);
+            self.touch_prospect(&id).apply_profile();
+        }
     }
 
     /// The prospect of that owner and address: by what it is now, else by what webhooks knew it as.
@@ -130,6 +151,9 @@ impl World {
     fn hand_to(&mut self, id: &Id, key: &FoldKey) {
         let prospect = self.touch_prospect(id);
         prospect.fold_key = Some(key.clone());
+        if !prospect.edited.contains("email") && prospect.email.key() != key.email_key {
+            prospect.email = Email::from_stored(key.email_key.clone());
+        }
         if !prospect.edited.contains("ownerId") {
             prospect.owner_id.clone_from(&key.owner_id);
         }
@@ -163,19 +187,28 @@ impl World {
             .filter(|(other, i)| *other != uri && i.prospect_id.as_ref() == Some(from))
             .map(|(other, _)| other.clone())
             .collect();
-        let untouched = self.is_automatic(from, uri);
+        let goes = others.is_empty() && self.is_automatic(from, uri);
+        let left = self.prospects[from]
+            .fold_key
+            .as_ref()
+            .map(|f| f.email_key.clone());
         self.forget(from, &others);
-        let target = self.find(key).filter(|id| id != from);
-        if others.is_empty() && untouched {
-            return Ok(self.replace(from, target, key));
-        }
-        match target {
-            Some(id) => {
-                self.adopt(&id, key);
-                Ok(id)
+        let target = self.find_or_claim(key)?;
+        let home = match target {
+            Some(target) => {
+                if goes {
+                    self.remove_prospect(from);
+                }
+                target
             }
-            None => self.find_or_create(key, uri, cx),
-        }
+            None if goes => self.rekey(from, key),
+            None => {
+                let profile = self.contribution(uri);
+                self.create_prospect(key.owner_id.clone(), &key.email_key, false, &profile, cx)
+            }
+        };
+        self.restore_form(left, cx);
+        Ok(home)
     }
 
     /// Whether nobody edited the prospect or made a proposal for it, so that it may go with its
@@ -211,13 +244,8 @@ impl World {
         prospect.apply_profile();
     }
 
-    /// Its only booking leaves an automatic prospect: it becomes the one that is missing, or goes.
-    fn replace(&mut self, from: &Id, target: Option<Id>, key: &FoldKey) -> Id {
-        if let Some(target) = target {
-            self.adopt(&target, key);
-            self.remove_prospect(from);
-            return target;
-        }
+    /// Lets an automatic prospect become the one of its only booking's new owner and address.
+    fn rekey(&mut self, from: &Id, key: &FoldKey) -> Id {
         let profile = self.forms.get(&key.email_key).cloned().unwrap_or_default();
         self.hand_to(from, key);
         let prospect = self.touch_prospect(from);

@@ -39,6 +39,8 @@ export class Live {
     this.#session = session;
     this.#on = on;
     this.#socket = io({
+      // Works whatever path the operator chose for other clients.
+      path: '/api/socketio',
       forceNew: true,
       autoConnect: false,
       reconnectionDelay: 500,

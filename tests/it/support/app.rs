@@ -10,6 +10,7 @@ use bookbell::app::{App, Settings};
 use bookbell::calendly::signature::{SigningKey, sign};
 use bookbell::domain::clock::Clock;
 use bookbell::domain::ids::UuidV7;
+use bookbell::domain::secret::Secret;
 use bookbell::store::Store;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -44,7 +45,8 @@ pub struct TestApp {
     pub database: Database,
     router: Router,
     token: Option<String>,
-    _stop_writer: Arc<oneshot::Sender<()>>,
+    /// Dropping it stops the writer.
+    writer: Arc<oneshot::Sender<()>>,
 }
 
 /// What a request was answered.
@@ -140,14 +142,14 @@ impl TestApp {
         let (stop_writer, stopped) = oneshot::channel();
         tokio::spawn(writer.run(Arc::clone(&app), stopped));
         let router = bookbell::http::router(Arc::clone(&app));
-        let _stop_writer = Arc::new(stop_writer);
+        let writer = Arc::new(stop_writer);
         let mut this = Self {
             app,
             clock,
             database,
             router,
             token: None,
-            _stop_writer,
+            writer,
         };
         this.token = Some(this.sign_in(ADMIN.0, ADMIN.1).await);
         this
@@ -161,7 +163,7 @@ impl TestApp {
             clock: self.clock.clone(),
             database: self.database.clone(),
             token: self.token.clone(),
-            _stop_writer: Arc::clone(&self._stop_writer),
+            writer: Arc::clone(&self.writer),
         }
     }
 
@@ -369,7 +371,7 @@ pub fn settings() -> Settings {
             SigningKey::new("another-live-key").unwrap(),
         ],
         signature_tolerance_s: 180,
-        jwt_secret: b"a secret of thirty-two bytes or more".to_vec(),
+        jwt_secret: Secret::new("a secret of thirty-two bytes or more".to_owned()),
         event_retention_ms: 30 * 24 * 60 * 60 * 1000,
         public_url: "http://bookbell.test".to_owned(),
     }

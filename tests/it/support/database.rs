@@ -48,9 +48,11 @@ impl Database {
         if self.url.starts_with("sqlite:") {
             let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
             sql.execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
         } else {
             let mut connection = PgConnection::connect(&self.url).await.unwrap();
             sql.execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
         }
     }
 }

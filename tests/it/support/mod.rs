@@ -3,6 +3,8 @@
 pub mod api;
 pub mod app;
 pub mod database;
+pub mod document;
+pub mod load;
 pub mod payload;
 pub mod server;
 pub mod subscriber;

@@ -105,7 +105,7 @@ impl Booking {
         })
     }
 
-    fn envelope(event: &str, at_s: i64, payload: Value) -> Value {
+    fn envelope(event: &str, at_s: i64, payload: &Value) -> Value {
         json!({
             "event": event, "created_at": time(at_s),
             "created_by": "https://api.calendly.com/users/00000000-0000-4000-8000-00000000c001",
@@ -115,7 +115,7 @@ impl Booking {
 
     pub fn created(&self) -> Value {
         let at_s = self.booked_s();
-        Self::envelope("invitee.created", at_s + 1, self.payload(at_s))
+        Self::envelope("invitee.created", at_s + 1, &self.payload(at_s))
     }
 
     /// Canceled ten minutes after it was made; half of a reschedule when it was replaced.
@@ -128,7 +128,7 @@ impl Booking {
             "canceled_by": self.name, "reason": "a train strike", "canceler_type": "invitee",
             "created_at": time(at_s)
         });
-        Self::envelope("invitee.canceled", at_s + 1, payload)
+        Self::envelope("invitee.canceled", at_s + 1, &payload)
     }
 
     /// The `k`-th no-show mark.
@@ -139,14 +139,14 @@ impl Booking {
             "uri": format!("https://api.calendly.com/invitee_no_shows/{}-{k}", self.n),
             "created_at": time(at_s)
         });
-        Self::envelope("invitee_no_show.created", at_s + 5, payload)
+        Self::envelope("invitee_no_show.created", at_s + 5, &payload)
     }
 
     /// The removal of the `k`-th no-show mark.
     pub fn no_show_removed(&self, k: u32) -> Value {
         let at_s = self.booked_s() + 1000 + i64::from(k) * 100 + 50;
         let payload = self.payload(self.booked_s());
-        Self::envelope("invitee_no_show.deleted", at_s + 5, payload)
+        Self::envelope("invitee_no_show.deleted", at_s + 5, &payload)
     }
 }
 
@@ -164,5 +164,5 @@ pub fn routing_form(n: u32, email: &str) -> Value {
         "result": { "type": "event_type", "value": "x" },
         "created_at": time(BOOKINGS_S - 60), "updated_at": time(BOOKINGS_S - 60)
     });
-    Booking::envelope("routing_form_submission.created", BOOKINGS_S - 59, payload)
+    Booking::envelope("routing_form_submission.created", BOOKINGS_S - 59, &payload)
 }

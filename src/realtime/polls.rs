@@ -1,0 +1,94 @@
+//! When polling clients ask: the one sign that a connection's buffer was emptied.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::{Method, Request};
+use tokio::sync::watch;
+
+/// The polls of each connected client, counted.
+#[derive(Debug, Default)]
+pub(super) struct Polls(Mutex<HashMap<String, watch::Sender<u64>>>);
+
+impl Polls {
+    /// Counts a request that is a poll of a known connection.
+    pub(super) fn note<B>(&self, request: &Request<B>) {
+        let query = request.uri().query().unwrap_or_default();
+        if request.method() != Method::GET || !query.contains("transport=polling") {
+            return;
+        }
+        let connection = query.split('&').find_map(|pair| pair.strip_prefix("sid="));
+        if let Some(polls) = connection.and_then(|id| self.lock().get(id).cloned()) {
+            polls.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Counts the polls of a connection from now on.
+    pub(super) fn watch(self: &Arc<Self>, connection: String) -> Polled {
+        let (polls, count) = watch::channel(0);
+        self.lock().insert(connection.clone(), polls);
+        Polled {
+            count,
+            connection,
+            polls: Arc::clone(self),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<u64>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection's polls, counted for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Polled {
+    count: watch::Receiver<u64>,
+    connection: String,
+    polls: Arc<Polls>,
+}
+
+impl Polled {
+    /// How many there were.
+    pub(super) fn count(&mut self) -> u64 {
+        *self.count.borrow_and_update()
+    }
+
+    /// Waits for more than [`Polled::count`] last said.
+    pub(super) async fn more(&mut self) {
+        // The sender goes with this value, so it is there.
+        let _ = self.count.changed().await;
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        self.polls.lock().remove(&self.connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, uri: &str) -> Request<()> {
+        let request = Request::builder().method(method).uri(uri);
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn only_polls_of_a_known_connection_count() {
+        let polls = Arc::new(Polls::default());
+        let mut polled = polls.watch("abc".to_owned());
+        polls.note(&request("GET", "/x/?EIO=4&transport=polling&t=1&sid=abc"));
+        assert_eq!(polled.count(), 1);
+        polls.note(&request("POST", "/x/?EIO=4&transport=polling&sid=abc"));
+        polls.note(&request("GET", "/x/?EIO=4&transport=websocket&sid=abc"));
+        polls.note(&request("GET", "/x/?EIO=4&transport=polling&sid=abcd"));
+        polls.note(&request("GET", "/x/?EIO=4&transport=polling"));
+        polls.note(&request("GET", "/x/"));
+        assert_eq!(polled.count(), 1);
+        drop(polled);
+        polls.note(&request("GET", "/x/?EIO=4&transport=polling&sid=abc"));
+        assert!(polls.lock().is_empty());
+    }
+}

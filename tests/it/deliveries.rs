@@ -1,0 +1,282 @@
+//! The archive of deliveries as admins look into it, and its replay.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::support::app::{Reply, TestApp};
+use crate::support::on_both;
+use crate::support::payload::Booking;
+
+const NOWHERE: &str = "/api/deliveries/01a05bfb-7000-7b3e-9a7d-4c2f1160587e";
+
+/// Older than the tolerance.
+const STALE_S: i64 = -1000;
+
+fn path_of(receipt: &Value) -> String {
+    format!(
+        "/api/deliveries/{}",
+        receipt["deliveryId"].as_str().unwrap()
+    )
+}
+
+async fn read(app: &TestApp, receipt: &Value) -> Value {
+    app.get(&path_of(receipt)).await.expect(200)
+}
+
+async fn replay(app: &TestApp, path: &str) -> Reply {
+    let path = format!("{path}/replay");
+    app.send(Method::POST, &path, Some(app.admin_token()), &[], None)
+        .await
+}
+
+async fn refuse(app: &TestApp, times: usize) {
+    for _ in 0..times {
+        let reply = app
+            .post_webhook("/webhooks/calendly", None, b"{}".to_vec())
+            .await;
+        reply.problem(401, "signature_missing");
+    }
+}
+
+/// A delivery of each status, a second apart: processed, ignored, quarantined, rejected.
+async fn one_of_each(app: &TestApp) {
+    app.deliver(&Booking::new(1, "noor@example.com").created())
+        .await
+        .expect(200);
+    app.advance_ms(1000);
+    let unknown = json!({ "event": "event_type.created", "payload": { "uri": "x" } });
+    assert_eq!(app.deliver(&unknown).await.expect(200)["status"], "ignored");
+    app.advance_ms(1000);
+    app.deliver_at(&Booking::new(2, "x@example.com").created(), STALE_S)
+        .await
+        .expect(202);
+    app.advance_ms(1000);
+    refuse(app, 1).await;
+}
+
+on_both! {
+    async fn only_admins_look_at_deliveries(app: TestApp) {
+        let (_, member) = app.member("amelie@example.com", None).await;
+        let receipt = app.deliver(&Booking::new(1, "noor@example.com").created()).await.expect(200);
+        let path = path_of(&receipt);
+        for (method, path) in [
+            (Method::GET, "/api/deliveries"),
+            (Method::GET, "/api/deliveries/counts"),
+            (Method::GET, &path),
+            (Method::GET, NOWHERE),
+            (Method::POST, &format!("{path}/replay")),
+        ] {
+            let reply = app.send(method.clone(), path, None, &[], None).await;
+            reply.problem(401, "token_missing");
+            let reply = app.send(method, path, Some(&member), &[], None).await;
+            reply.problem(403, "forbidden");
+        }
+        app.get(NOWHERE).await.problem(404, "not_found");
+        app.get("/api/deliveries/7").await.problem(404, "not_found");
+        replay(&app, NOWHERE).await.problem(404, "not_found");
+    }
+
+    async fn a_delivery_is_kept_byte_for_byte(app: TestApp) {
+        let body = Booking::new(1, "noor@example.com").created().to_string();
+        let mut raw = b"\n\t {\"zzz\" :\t1e0,  \"zzz\":\"\\u00e9 \xc3\xa9\", \"nul\":\"\\u0000\",".to_vec();
+        raw.extend_from_slice(&body.as_bytes()[1..]);
+        raw.extend_from_slice(b" \r\n");
+        let receipt = app.deliver_raw(raw.clone(), -5).await.expect(200);
+        let reply = app.get(&path_of(&receipt)).await;
+        let delivery = reply.expect(200);
+        assert_eq!(delivery["body"].as_str().unwrap().as_bytes(), raw);
+        assert_eq!(delivery["bodyEncoding"], "utf-8");
+        let signature = delivery["headers"]["calendly-webhook-signature"].as_str().unwrap();
+        let again = app.post_webhook("/webhooks/calendly", Some(signature), raw).await;
+        assert_eq!(again.expect(200)["status"], "duplicate");
+
+        let prospect = app.all("/api/prospects").await.remove(0);
+        let proposal = app.all("/api/proposals").await.remove(0);
+        for (field, expected) in [
+            ("id", &receipt["deliveryId"]), ("status", &json!("processed")),
+            ("reason", &Value::Null), ("event", &json!("invitee.created")),
+            ("receivedAt", &json!("2026-11-20T08:00:00.000Z")),
+            ("signedAt", &json!("2026-11-20T07:59:55.000Z")), ("connectionId", &Value::Null),
+            ("prospectId", &prospect["id"]), ("proposalId", &proposal["appointmentId"]),
+        ] {
+            assert_eq!(delivery[field], *expected, "{field}");
+        }
+        let timing = |name: &str| delivery["timings"][name].as_u64().unwrap();
+        assert!(timing("verifiedUs") <= timing("takenUs"));
+        assert!(timing("takenUs") <= timing("foldedUs"));
+        assert_eq!(timing("batchSize"), 1);
+        assert!(reply.header("etag").is_some() && reply.header("bookbell-seq").is_some());
+    }
+
+    async fn a_body_that_is_no_text_is_kept_in_base64(app: TestApp) {
+        let receipt = app.deliver_raw(b"\xff\x00\xfe{".to_vec(), 0).await.expect(202);
+        let delivery = read(&app, &receipt).await;
+        assert_eq!((&delivery["body"], &delivery["bodyEncoding"]), (&json!("/wD+ew=="), &json!("base64")));
+        assert_eq!(delivery["event"], Value::Null);
+        assert_eq!(delivery["reason"], "malformed_payload");
+    }
+
+    async fn deliveries_are_listed_youngest_first_without_bodies(app: TestApp) {
+        one_of_each(&app).await;
+        let page = app.get("/api/deliveries").await.expect(200);
+        let items = page["items"].as_array().unwrap();
+        let statuses: Vec<&Value> = items.iter().map(|item| &item["status"]).collect();
+        assert_eq!(statuses, ["rejected", "quarantined", "ignored", "processed"]);
+        assert_eq!(page["total"], 4);
+        assert!(items.iter().all(|item| item.get("body").is_none()));
+        let reasons: Vec<&Value> = items.iter().map(|item| &item["reason"]).collect();
+        let expected = json!(["signature_missing", "stale_timestamp", "unhandled_event", null]);
+        assert_eq!(json!(reasons), expected);
+    }
+
+    async fn deliveries_are_filtered(app: TestApp) {
+        one_of_each(&app).await;
+        for (query, expected) in [
+            ("status=processed", "processed"), ("status=rejected", "rejected"),
+            ("status=quarantined", "quarantined"), ("event=event_type.created", "ignored"),
+            ("event=invitee.created", "quarantined processed"), ("event=nothing", ""),
+            ("since=2026-11-20T08:00:02Z", "rejected quarantined"),
+            ("until=2026-11-20T09:00:01%2B01:00", "processed"),
+            ("since=2026-11-20T08:00:00Z&until=2026-11-20T08:00:02Z&status=ignored", "ignored"),
+        ] {
+            let items = app.all(&format!("/api/deliveries?{query}")).await;
+            let statuses: Vec<&str> =
+                items.iter().map(|item| item["status"].as_str().unwrap()).collect();
+            assert_eq!(statuses.join(" "), expected, "{query}");
+        }
+        for (query, field) in [
+            ("status=duplicate", "status"), ("since=yesterday", "since"), ("until=", "until"),
+            ("sort=event", "sort"), ("event=%00", "event"),
+        ] {
+            assert_eq!(app.get(&format!("/api/deliveries?{query}")).await.faults(), [field]);
+        }
+    }
+
+    async fn deliveries_are_counted(app: TestApp) {
+        one_of_each(&app).await;
+        let malformed = app.post_webhook("/webhooks/calendly", Some("t=1"), Vec::new()).await;
+        malformed.problem(401, "signature_malformed");
+        let wrong = format!("t=1,v1={}", "0".repeat(64));
+        for _ in 0..2 {
+            let mismatch = app.post_webhook("/webhooks/calendly", Some(&wrong), Vec::new()).await;
+            mismatch.problem(401, "signature_mismatch");
+        }
+        let counts = app.get("/api/deliveries/counts").await;
+        assert!(counts.header("bookbell-seq").is_some());
+        assert_eq!(counts.expect(200), json!({
+            "byStatus": { "processed": 1, "ignored": 1, "quarantined": 1, "rejected": 4 },
+            "refused": { "signature_missing": 1, "signature_malformed": 1, "signature_mismatch": 2 },
+        }));
+    }
+
+    async fn a_refused_request_is_kept_without_its_body_and_not_replayed(app: TestApp) {
+        refuse(&app, 1).await;
+        let listed = app.all("/api/deliveries?status=rejected").await.remove(0);
+        let path = format!("/api/deliveries/{}", listed["id"].as_str().unwrap());
+        let delivery = app.get(&path).await.expect(200);
+        for field in ["body", "bodyEncoding", "event", "signedAt", "prospectId"] {
+            assert_eq!(delivery[field], Value::Null, "{field}");
+        }
+        assert_eq!(delivery["headers"]["content-type"], "application/json");
+        replay(&app, &path).await.problem(409, "not_replayable");
+        assert_eq!(app.get(&path).await.expect(200), delivery);
+    }
+
+    async fn the_last_1000_refused_requests_are_kept_and_all_are_counted(app: TestApp) {
+        refuse(&app, 3).await;
+        app.app.flush_refusals().await.unwrap();
+        let oldest = app.all("/api/deliveries?status=rejected").await.remove(2);
+        app.advance_ms(1);
+        refuse(&app, 1001).await;
+        let page = app.get("/api/deliveries?status=rejected&limit=1").await.expect(200);
+        assert_eq!(page["total"], 1000);
+        let counts = app.get("/api/deliveries/counts").await.expect(200);
+        assert_eq!(counts["byStatus"]["rejected"], 1000);
+        assert_eq!(counts["refused"]["signature_missing"], 1004);
+        let path = format!("/api/deliveries/{}", oldest["id"].as_str().unwrap());
+        app.get(&path).await.problem(404, "not_found");
+    }
+
+    async fn a_stale_delivery_is_processed_when_it_is_replayed(app: TestApp) {
+        let body = Booking::new(1, "noor@example.com").created();
+        let held = app.deliver_at(&body, STALE_S).await.expect(202);
+        assert_eq!(app.all("/api/prospects").await, [] as [Value; 0]);
+        let since = app.head().await;
+        let done = replay(&app, &path_of(&held)).await.expect(200);
+        assert_eq!(done, json!({ "status": "processed", "deliveryId": held["deliveryId"] }));
+        let heard = app.heard(app.admin_token(), since).await;
+        let names: Vec<&str> = heard.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["prospect:created", "proposal-created"]);
+        let delivery = read(&app, &held).await;
+        assert_eq!((&delivery["status"], &delivery["reason"]), (&json!("processed"), &Value::Null));
+        assert_eq!(delivery["prospectId"], heard[0].1["id"]);
+        assert_eq!(delivery["proposalId"], heard[1].1["appointmentId"]);
+        let again = app.deliver(&body).await.expect(200);
+        assert_eq!(again, json!({ "status": "duplicate", "deliveryId": held["deliveryId"] }));
+        assert_eq!(app.all("/api/proposals").await.len(), 1);
+    }
+
+    async fn a_held_delivery_that_came_again_in_time_replays_as_its_duplicate(app: TestApp) {
+        let body = Booking::new(1, "noor@example.com").created();
+        let held = app.deliver_at(&body, STALE_S).await.expect(202);
+        let timely = app.deliver(&body).await.expect(200);
+        assert_eq!(timely["status"], "processed");
+        let closed = read(&app, &held).await;
+        assert_eq!((&closed["status"], &closed["reason"]), (&json!("ignored"), &json!("duplicate")));
+        assert_eq!(closed["duplicateOf"], timely["deliveryId"]);
+        let before = app.head().await;
+        let again = replay(&app, &path_of(&held)).await.expect(200);
+        assert_eq!(again, json!({ "status": "duplicate", "deliveryId": timely["deliveryId"] }));
+        assert_eq!(read(&app, &held).await, closed);
+        assert_eq!(app.head().await, before);
+    }
+
+    async fn a_malformed_delivery_stays_held_when_it_is_replayed(app: TestApp) {
+        let receipt = app.deliver_raw(b"{\"event\":\"invitee.created\"}".to_vec(), 0).await.expect(202);
+        let before = read(&app, &receipt).await;
+        assert_eq!(before["event"], "invitee.created");
+        let head = app.head().await;
+        let again = replay(&app, &path_of(&receipt)).await.expect(200);
+        assert_eq!(again, json!({
+            "status": "quarantined", "deliveryId": receipt["deliveryId"],
+            "reason": "malformed_payload",
+        }));
+        assert_eq!(read(&app, &receipt).await, before);
+        assert_eq!(app.head().await, head);
+    }
+
+    async fn replaying_what_was_processed_or_ignored_changes_nothing(app: TestApp) {
+        one_of_each(&app).await;
+        let state = || async {
+            (app.all("/api/prospects").await, app.all("/api/proposals").await, app.head().await)
+        };
+        let before = state().await;
+        for status in ["processed", "ignored"] {
+            let query = format!("/api/deliveries?status={status}");
+            let listed = app.all(&query).await;
+            let path = format!("/api/deliveries/{}", listed[0]["id"].as_str().unwrap());
+            assert_eq!(replay(&app, &path).await.expect(200)["status"], status);
+            assert_eq!(app.all(&query).await, listed);
+        }
+        assert_eq!(state().await, before);
+    }
+
+    async fn a_replay_takes_no_fields(app: TestApp) {
+        let receipt = app.deliver(&Booking::new(1, "noor@example.com").created()).await.expect(200);
+        let path = format!("{}/replay", path_of(&receipt));
+        assert_eq!(app.post(&path, &json!({ "dryRun": true })).await.faults(), ["dryRun"]);
+        app.post(&path, &json!({})).await.expect(200);
+    }
+
+    async fn a_held_delivery_is_told_to_admins(app: TestApp) {
+        let (_, member) = app.member("amelie@example.com", None).await;
+        let receipt = app.deliver_at(&Booking::new(1, "x@example.com").created(), STALE_S).await;
+        let expected = json!({
+            "deliveryId": receipt.expect(202)["deliveryId"], "reason": "stale_timestamp",
+            "event": "invitee.created",
+        });
+        let told = [("delivery-quarantined".to_owned(), expected)];
+        assert_eq!(app.heard(app.admin_token(), 0).await, told);
+        assert_eq!(app.heard(&member, 0).await, []);
+    }
+}

@@ -1,0 +1,109 @@
+//! Several nodes on one database: one log, in one order, whichever of them commits (law 3).
+
+use std::sync::Arc;
+
+use axum::http::Method;
+use bookbell::domain::event::{Audience, NewEvent};
+use bookbell::domain::ids::UuidV7;
+use bookbell::store::{self, Store};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::support::database::Database;
+use crate::support::load::{expect_each_once, post};
+use crate::support::on_each_database;
+use crate::support::server::{PATIENCE, Server};
+use crate::support::subscriber::Subscriber;
+
+on_each_database![positions_are_commit_order_for_whoever_reads];
+
+/// Commits without any lock around it, on as many connections as there are writers.
+async fn positions_are_commit_order_for_whoever_reads(database: Database) {
+    const WRITERS: usize = 16;
+    const EACH: usize = 30;
+    let ids = Arc::new(UuidV7::new());
+    let nodes = [&database, &database].map(|database| Store::open(&database.url));
+    let [one, two] = nodes;
+    let (one, two) = (one.await.unwrap(), two.await.unwrap());
+    let mut writers = JoinSet::new();
+    for n in 0..WRITERS {
+        let node = if n % 2 == 0 { &one } else { &two };
+        let (node, ids) = (node.clone(), Arc::clone(&ids));
+        writers.spawn(async move {
+            for k in 0..EACH {
+                let event = || NewEvent::new("test", &json!({}), Audience::admins());
+                let events = (0..=k % 3).map(|_| event()).collect();
+                let tx = node.begin().await.unwrap();
+                tx.commit(events, 0, &*ids).await.unwrap();
+            }
+        });
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let (mut seen, total) = (0, i64::try_from(WRITERS * EACH * 2).unwrap());
+    let read = async {
+        while seen < total {
+            let mut reader = one.read().await.unwrap();
+            let events = store::events::after(&mut reader.db(), seen, 1000).await;
+            for event in events.unwrap() {
+                assert_eq!(event.seq, seen + 1, "a gap, or one that came late");
+                seen = event.seq;
+            }
+        }
+    };
+    timeout_at(deadline, read).await.unwrap();
+    writers.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_on_one_postgres_serve_one_log() {
+    let one = Server::start(Database::postgres().await);
+    let two = one.second_node();
+    let admin = one.api().admin().await;
+    let other = two.api().admin().await;
+    let mut subscriber = Subscriber::start().await;
+    for (node, server) in [("one", &one), ("two", &two)] {
+        for transport in ["polling", "websocket"] {
+            let id = format!("{node} {transport}");
+            let options = json!({ "transports": [transport] });
+            subscriber
+                .join(&id, &server.url, &admin.token, options)
+                .await;
+        }
+    }
+    subscriber
+        .join("other", &one.url, &other.token, json!({}))
+        .await;
+    let load = post(&[&one.api(), &two.api()], 1..=500);
+    subscriber.count("one websocket", 300).await;
+    // Whoever leaves a node goes on from the same position at the other.
+    subscriber.tell("one websocket", "disconnect");
+    subscriber.report("one websocket", "disconnect").await;
+    let had = subscriber.events("one websocket");
+    let options = json!({ "auth": { "since": had.last().unwrap().seq } });
+    subscriber
+        .join("moved", &two.url, &admin.token, options)
+        .await;
+    load.await.unwrap();
+    // Without its listener a node still finds what others commit.
+    let deafen = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+        WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    one.database.execute(deafen).await;
+    post(&[&two.api()], 501..=501).await.unwrap();
+
+    for id in ["one polling", "two polling", "two websocket"] {
+        subscriber.count(id, 1002).await;
+    }
+    let log = one.api().events(&admin.token, 0).await;
+    expect_each_once(&log, 501);
+    for id in ["one polling", "two polling", "two websocket"] {
+        assert!(subscriber.events(id) == log, "{id}");
+    }
+    subscriber.count("moved", 1002 - had.len()).await;
+    assert!([had, subscriber.events("moved")].concat() == log);
+    let (api, path) = (two.api(), "/api/auth/logout");
+    let left = api.send(Method::POST, path, Some(&other.token), None).await;
+    left.expect(204);
+    let ended = subscriber.event("other", "session-ended").await;
+    assert_eq!(ended["code"], "logged_out");
+}
