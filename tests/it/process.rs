@@ -223,6 +223,44 @@ async fn sigterm_ends_it_whoever_is_connected_and_clients_come_back(database: Da
     }
 }
 
+/// Sends requests that name people and secrets, good ones and bad ones.
+async fn provoke(api: &Api, token: &str, refresh_token: &str, email: &str) {
+    let requests = [
+        (
+            Method::POST,
+            "/api/auth/login",
+            json!({ "email": email, "password": "a-wrong-password" }),
+        ),
+        (
+            Method::POST,
+            "/api/auth/refresh",
+            json!({ "refreshToken": refresh_token }),
+        ),
+        (
+            Method::POST,
+            "/api/auth/refresh",
+            json!({ "refreshToken": refresh_token }),
+        ),
+        (Method::POST, "/api/prospects", json!({ "email": email })),
+        (Method::POST, "/api/prospects", json!({ "email": email })),
+        (
+            Method::POST,
+            "/api/prospects",
+            json!({ "email": email, email: 1 }),
+        ),
+        (
+            Method::GET,
+            "/api/prospects?search=noor@example.org",
+            Value::Null,
+        ),
+        (Method::GET, "/api/noor@example.org", Value::Null),
+    ];
+    for (method, path, body) in requests {
+        let body = Some(&body).filter(|body| !body.is_null());
+        api.send(method, path, Some(token), body).await;
+    }
+}
+
 async fn nothing_secret_is_logged(database: Database) {
     let settings = [
         ("BOOKBELL_LOG", "debug"),
@@ -251,41 +289,7 @@ async fn nothing_secret_is_logged(database: Database) {
     api.deliver(&no_uri).await.expect(202);
     let unsigned = api.signed_with("a-wrong-key", body.to_string().into_bytes());
     Api::try_send(unsigned).await.unwrap().expect(401);
-    let token = Some(admin.token.as_str());
-    let requests = [
-        (
-            Method::POST,
-            "/api/auth/login",
-            json!({ "email": email, "password": "a-wrong-password" }),
-        ),
-        (
-            Method::POST,
-            "/api/auth/refresh",
-            json!({ "refreshToken": member.refresh_token }),
-        ),
-        (
-            Method::POST,
-            "/api/auth/refresh",
-            json!({ "refreshToken": member.refresh_token }),
-        ),
-        (Method::POST, "/api/prospects", json!({ "email": email })),
-        (Method::POST, "/api/prospects", json!({ "email": email })),
-        (
-            Method::POST,
-            "/api/prospects",
-            json!({ "email": email, email: 1 }),
-        ),
-        (
-            Method::GET,
-            "/api/prospects?search=noor@example.org",
-            Value::Null,
-        ),
-        (Method::GET, "/api/noor@example.org", Value::Null),
-    ];
-    for (method, path, body) in requests {
-        let body = Some(&body).filter(|body| !body.is_null());
-        api.send(method, path, token, body).await;
-    }
+    provoke(&api, &admin.token, &member.refresh_token, email).await;
     api.get("/api/auth/me", "a-wrong-token").await.expect(401);
     // From here on nothing works any more, and the log says why.
     server.database.execute("DROP TABLE event").await;

@@ -12,7 +12,7 @@ use super::app::{ADMIN, KEY};
 use super::database::Database;
 
 /// How long anything may take before a test gives up on it. A bound, never a wait.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running `bookbell serve`.
 pub struct Server {
@@ -177,17 +177,13 @@ impl Process {
         };
         let first = this.lines.recv_timeout(PATIENCE).unwrap_or_default();
         this.printed.push(first);
-        match this.printed[0].strip_prefix("listening on ") {
-            Some(url) => {
-                let url = url.to_owned();
-                (this, url)
-            }
-            None => {
-                let log = database.folder.path().join(LOG);
-                let log = std::fs::read_to_string(log).unwrap();
-                panic!("it did not start: {:?} {log}", this.printed);
-            }
-        }
+        let Some(url) = this.printed[0].strip_prefix("listening on ") else {
+            let log = database.folder.path().join(LOG);
+            let log = std::fs::read_to_string(log).unwrap();
+            panic!("it did not start: {:?} {log}", this.printed);
+        };
+        let url = url.to_owned();
+        (this, url)
     }
 
     /// Reads stdout to its end, which comes with the process'.
