@@ -6,8 +6,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::auth::Tokens;
-use super::{Error, Result};
-use crate::store::paging::{Page, Position, SortKey};
+use super::{App, Error, Listed, Result};
+use crate::domain::event::Seq;
+use crate::store::paging::{Found, Page, Position, SortKey};
 
 /// Bytes of the seal.
 const SEAL: usize = 16;
@@ -81,20 +82,29 @@ impl Tokens {
     }
 }
 
-/// Cuts the extra record off a page and seals where the next one begins.
-pub(super) fn next_cursor<T>(
-    tokens: &Tokens,
-    scope: &str,
-    items: &mut Vec<T>,
-    limit: i64,
-    position: impl Fn(&T) -> Position,
-) -> Option<String> {
-    let limit = usize::try_from(limit).ok()?;
-    if items.len() <= limit {
-        return None;
+impl App {
+    /// A page as it is answered: without the extra record, and with where the next one begins.
+    pub(super) fn listed<T>(
+        &self,
+        scope: &str,
+        limit: i64,
+        found: Found<T>,
+        seq: Seq,
+        position: impl Fn(&T) -> Position,
+    ) -> Listed<T> {
+        let Found { mut items, total } = found;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let last = items.last().filter(|_| more);
+        let next_cursor = last.map(|last| self.tokens.seal(scope, &position(last)));
+        Listed {
+            items,
+            next_cursor,
+            total,
+            seq,
+        }
     }
-    items.truncate(limit);
-    items.last().map(|last| tokens.seal(scope, &position(last)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Looking into the archive of deliveries, for admins.
 
-use super::cursor::{PageQuery, next_cursor};
+use super::cursor::PageQuery;
 use super::{App, Error, Listed, Read, Result, head};
 use crate::domain::delivery::Delivery;
 use crate::domain::event::Seq;
@@ -33,18 +33,11 @@ impl App {
         let mut reader = self.store.read().await?;
         let seq = head(&mut reader.db()).await?;
         let found = store::deliveries::list(&mut reader.db(), filter, page).await?;
-        let mut items = found.items;
         let position = |d: &Delivery| Position {
             key: sort_key(d),
             id: d.id.to_string(),
         };
-        let next_cursor = next_cursor(&self.tokens, &scope, &mut items, limit, position);
-        Ok(Listed {
-            items,
-            next_cursor,
-            total: found.total,
-            seq,
-        })
+        Ok(self.listed(&scope, limit, found, seq, position))
     }
 
     /// Reads a delivery with its body.

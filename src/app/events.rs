@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::cursor::{PageQuery, next_cursor};
+use super::cursor::PageQuery;
 use super::log::Stretch;
 use super::{App, Listed, Result};
 use crate::domain::event::{Event, Seq};
 use crate::domain::user::Caller;
 use crate::store;
-use crate::store::paging::{Position, SortKey};
+use crate::store::paging::{Found, Position, SortKey};
 
 /// What the log serves after a position.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl App {
             }) => seq,
             _ => since,
         };
-        let mut items = match self.events_after(from, count, caller).await? {
+        let items = match self.events_after(from, count, caller).await? {
             Served::Stretch(stretch) => stretch.events,
             Served::Resync(head) => return Ok(Err(head)),
         };
@@ -83,13 +83,8 @@ impl App {
             key: SortKey::Int(event.seq),
             id: String::new(),
         };
-        let next_cursor = next_cursor(&self.tokens, SCOPE, &mut items, limit, position);
-        Ok(Ok(Listed {
-            items,
-            next_cursor,
-            total,
-            seq: extent.head,
-        }))
+        let found = Found { items, total };
+        Ok(Ok(self.listed(SCOPE, limit, found, extent.head, position)))
     }
 
     /// The head of the log and the earliest position it serves, from the database.

@@ -1,6 +1,6 @@
 //! Prospects as people list, make, change and delete them.
 
-use super::cursor::{PageQuery, next_cursor};
+use super::cursor::PageQuery;
 use super::{App, Error, Listed, Read, Result, head};
 use crate::domain::event::{NewEvent, Seq, proposal_events, prospect_events};
 use crate::domain::ids::Id;
@@ -42,18 +42,11 @@ impl App {
         let mut reader = self.store.read().await?;
         let seq = head(&mut reader.db()).await?;
         let found = store::prospects::list(&mut reader.db(), &filter, sort, page).await?;
-        let mut items = found.items;
         let position = |p: &Prospect| Position {
             key: sort_key(p, sort),
             id: p.id.to_string(),
         };
-        let next_cursor = next_cursor(&self.tokens, &scope, &mut items, limit, position);
-        Ok(Listed {
-            items,
-            next_cursor,
-            total: found.total,
-            seq,
-        })
+        Ok(self.listed(&scope, limit, found, seq, position))
     }
 
     /// Counts the prospects a caller may see.

@@ -1,7 +1,7 @@
 //! Users as admins manage them, over HTTP and on the command line.
 
 use super::auth::session_ended;
-use super::cursor::{PageQuery, next_cursor};
+use super::cursor::PageQuery;
 use super::log::SessionEnd;
 use super::prospects::hand_over_proposals;
 use super::{App, Error, Listed, Read, Result, head, password};
@@ -29,18 +29,11 @@ impl App {
         let mut reader = self.store.read().await?;
         let seq = head(&mut reader.db()).await?;
         let found = users::list(&mut reader.db(), page).await?;
-        let mut items = found.items;
         let position = |u: &User| Position {
             key: users::sort_key(u),
             id: u.id.to_string(),
         };
-        let next_cursor = next_cursor(&self.tokens, "users", &mut items, limit, position);
-        Ok(Listed {
-            items,
-            next_cursor,
-            total: found.total,
-            seq,
-        })
+        Ok(self.listed("users", limit, found, seq, position))
     }
 
     /// Reads a user.

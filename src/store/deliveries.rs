@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sqlx::FromRow;
 
 use super::error::{Error, Result};
-use super::paging::{Found, Page, SortKey};
+use super::paging::{self, Found, Order, Page, SortKey};
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason, Standing};
 use crate::domain::ids::Id;
@@ -260,27 +260,15 @@ impl Filter {
 pub async fn list(db: &mut Db<'_>, filter: &Filter, page: Page) -> Result<Found<Delivery>> {
     let mut count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM delivery");
     filter.apply(&mut count);
-    let (text, args) = count.build();
-    let total = db.fetch_int(text, args).await?;
     let mut sql = Sql::new(select!("NULL AS body", ""));
     filter.apply(&mut sql);
-    if let Some(position) = page.after {
-        sql.filter(
-            "(received_ms, id) < (?, ?)",
-            args![position.key, position.id],
-        );
-    }
-    sql.push(
-        " ORDER BY received_ms DESC, id DESC LIMIT ?",
-        args![page.limit + 1],
-    );
-    let (text, args) = sql.build();
-    let rows: Vec<Row> = db.fetch(text, args).await?;
-    let items = rows
-        .into_iter()
-        .map(Delivery::try_from)
-        .collect::<Result<_>>()?;
-    Ok(Found { items, total })
+    let order = Order {
+        behind: "(received_ms, id) < (?, ?)",
+        by: " ORDER BY received_ms DESC, id DESC LIMIT ?",
+    };
+    paging::read::<Row>(db, count, sql, order, page)
+        .await?
+        .parsed()
 }
 
 /// The value a delivery has in the list.

@@ -1,5 +1,8 @@
 //! Where a page of a list begins.
 
+use super::error::{Error, Result};
+use super::sql::{Db, Record, Sql, args};
+
 /// The direction of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -43,6 +46,49 @@ pub struct Found<T> {
     pub items: Vec<T>,
     /// How many there are on all pages.
     pub total: i64,
+}
+
+/// How a list is ordered, as SQL in which `?` stands for values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order {
+    /// The condition for what comes behind a position.
+    pub(super) behind: &'static str,
+    /// The order and the limit.
+    pub(super) by: &'static str,
+}
+
+/// Reads a page of rows, with one more than asked for when there is another page, and counts all.
+pub(super) async fn read<T: Record>(
+    db: &mut Db<'_>,
+    count: Sql,
+    mut rows: Sql,
+    order: Order,
+    page: Page,
+) -> Result<Found<T>> {
+    let (text, args) = count.build();
+    let total = db.fetch_int(text, args).await?;
+    if let Some(position) = page.after {
+        rows.filter(order.behind, args![position.key, position.id]);
+    }
+    rows.push(order.by, args![page.limit + 1]);
+    let (text, args) = rows.build();
+    let items = db.fetch(text, args).await?;
+    Ok(Found { items, total })
+}
+
+impl<T> Found<T> {
+    /// Turns the rows into records.
+    pub(super) fn parsed<U: TryFrom<T, Error = Error>>(self) -> Result<Found<U>> {
+        let items = self
+            .items
+            .into_iter()
+            .map(U::try_from)
+            .collect::<Result<_>>()?;
+        Ok(Found {
+            items,
+            total: self.total,
+        })
+    }
 }
 
 impl From<SortKey> for super::sql::Arg {

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use super::error::{Error, Result};
 use super::json;
-use super::paging::{Direction, Found, Page, SortKey};
+use super::paging::{self, Direction, Found, Order, Page, SortKey};
 use super::prospects::OwnerFilter;
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::ids::Id;
@@ -288,11 +288,9 @@ pub async fn list(
 ) -> Result<Found<Proposal>> {
     let mut count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM proposal");
     filter.apply(&mut count);
-    let (text, args) = count.build();
-    let total = db.fetch_int(text, args).await?;
     let mut sql = Sql::new(select!(""));
     filter.apply(&mut sql);
-    let (behind, order) = match sort {
+    let (behind, by) = match sort {
         Sort::Created(Direction::Descending) => (
             "(created_ms, id) < (?, ?)",
             " ORDER BY created_ms DESC, id DESC LIMIT ?",
@@ -314,15 +312,9 @@ pub async fn list(
             " ORDER BY COALESCE(start_ms, 0), id LIMIT ?",
         ),
     };
-    if let Some(position) = page.after {
-        sql.filter(behind, args![position.key, position.id]);
-    }
-    sql.push(order, args![page.limit + 1]);
-    let (text, args) = sql.build();
-    Ok(Found {
-        items: parsed(db.fetch(text, args).await?)?,
-        total,
-    })
+    paging::read::<Row>(db, count, sql, Order { behind, by }, page)
+        .await?
+        .parsed()
 }
 
 /// The value a proposal has in a sorted list.

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::error::{Error, Result};
-use super::paging::{Found, Page, SortKey};
+use super::paging::{self, Found, Order, Page, SortKey};
 use super::sql::{Db, Sql, args};
 use crate::domain::email::Email;
 use crate::domain::ids::Id;
@@ -175,20 +175,14 @@ pub async fn delete(db: &mut Db<'_>, id: &Id) -> Result<bool> {
 /// # Errors
 /// As [`find`].
 pub async fn list(db: &mut Db<'_>, page: Page) -> Result<Found<User>> {
-    let total = count(db).await?;
-    let mut sql = Sql::new(select!(""));
-    if let Some(position) = page.after {
-        sql.filter(
-            "(created_ms, id) > (?, ?)",
-            args![position.key, position.id],
-        );
-    }
-    sql.push(" ORDER BY created_ms, id LIMIT ?", args![page.limit + 1]);
-    let (text, args) = sql.build();
-    Ok(Found {
-        items: parsed(db.fetch(text, args).await?)?,
-        total,
-    })
+    let count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM app_user");
+    let order = Order {
+        behind: "(created_ms, id) > (?, ?)",
+        by: " ORDER BY created_ms, id LIMIT ?",
+    };
+    paging::read::<Row>(db, count, Sql::new(select!("")), order, page)
+        .await?
+        .parsed()
 }
 
 /// The value a user has in the list.
