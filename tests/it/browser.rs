@@ -29,7 +29,11 @@ async fn a_hostile_booking_appears_live_and_stays_text(database: Database) {
     let mut page = Script::start("page.mjs", &[&options[..], &shot].concat());
     let mut reports: Vec<Value> = Vec::new();
     while let Some(report) = page.next("the page's end", deadline).await {
-        if report["type"] == "live" {
+        let first =
+            |kind: &str| report["type"] == kind && reports.iter().all(|r| r["type"] != kind);
+        if first("rows") {
+            // Only now has the page said what it showed before.
+            assert!(reports.iter().any(|r| r["type"] == "live"), "{reports:?}");
             replay_hostile_text(&server);
         }
         reports.push(report);
