@@ -215,8 +215,9 @@ impl Db<'_> {
     }
 }
 
-/// Rows in one INSERT: SQLite takes 32,766 values, Postgres 65,535.
-const MAX_ROWS: usize = 256;
+/// Rows in one INSERT. SQLite looks its parameters up one after the other, so that the time for
+/// a statement grows with the square of their number: with 256 rows that was the hottest place.
+const MAX_ROWS: usize = 16;
 
 /// Keys in one list.
 const MAX_KEYS: usize = 1024;
