@@ -30,6 +30,7 @@ pub struct DatabaseArgs {
     /// Database: `sqlite://path` or `postgres://…`; created and migrated at start
     #[arg(
         long,
+        global = true,
         env = "DATABASE_URL",
         default_value = "sqlite://bookbell.db",
         hide_env_values = true

@@ -75,6 +75,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     );
     let running = Running::start(&app, writer, &config, listener);
     announce(&app, &config, address);
+    if !app.has_admin().await? {
+        println!("to do        add an admin: bookbell user add --role admin …");
+    }
     stop.wait().await;
     tracing::info!("stopping");
     running.stop().await;

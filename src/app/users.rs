@@ -74,6 +74,14 @@ impl App {
         Ok(User { version: 1, ..user })
     }
 
+    /// Whether anybody can manage the product.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn has_admin(&self) -> Result<bool> {
+        Ok(users::count_admins(&mut self.store.read().await?.db()).await? > 0)
+    }
+
     /// Makes the first admin, when there is no user yet. Answers its password when it was
     /// generated.
     ///

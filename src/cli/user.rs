@@ -22,7 +22,7 @@ use crate::store::Store;
 /// Manage users.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  bookbell user list\n  \
-    bookbell user --database-url sqlite:///srv/bookbell.db list")]
+    bookbell user list --database-url sqlite:///srv/bookbell.db")]
 pub(super) struct UserArgs {
     #[command(subcommand)]
     action: Action,
