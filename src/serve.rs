@@ -73,6 +73,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         &config,
         admin.context("cannot make the first admin")?.as_deref(),
     );
+    // Ready from the first request on; the follower goes on from here.
+    app.catch_up().await?;
     let running = Running::start(&app, writer, &config, listener);
     announce(&app, &config, address);
     if !app.has_admin().await? {
