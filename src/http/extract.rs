@@ -174,23 +174,20 @@ async fn json_bytes(request: Request, app: &Arc<App>) -> Result<Bytes, Problem> 
 }
 
 fn parse(bytes: &[u8]) -> Result<Fields, Problem> {
-    let detail = match serde_json::from_slice(bytes) {
-        Ok(serde_json::Value::Object(object)) => return Ok(Fields::new(object)),
-        Ok(_) => "the body must be a JSON object".to_owned(),
-        // The message tells the place and never the content.
+    match serde_json::from_slice(bytes) {
+        Ok(serde_json::Value::Object(object)) => Ok(Fields::new(object)),
+        Ok(_) => Err(Error::invalid("body", "must be a JSON object").into()),
         Err(error) => {
-            format!(
-                "the body is not JSON: line {}, column {}",
-                error.line(),
-                error.column()
-            )
+            // The message tells the place and never the content.
+            let (line, column) = (error.line(), error.column());
+            let detail = format!("the body is not JSON: line {line}, column {column}");
+            Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "malformed_json",
+                detail,
+            ))
         }
-    };
-    Err(Problem::new(
-        StatusCode::BAD_REQUEST,
-        "malformed_json",
-        detail,
-    ))
+    }
 }
 
 /// A body that was read whole, or why not.

@@ -262,6 +262,14 @@ on_both! {
         if_match(&app, Method::POST, &format!("{path}/accept"), &now).await.expect(200);
     }
 
+    async fn json_that_is_no_object_is_422(app: TestApp) {
+        for body in [&b"[]"[..], b"null", b"\"text\"", b"7"] {
+            let reply = send_raw(&app, Method::POST, "/api/prospects", body.to_vec()).await;
+            let problem = reply.problem(422, "validation_failed");
+            assert_eq!(problem["errors"][0]["field"], "body");
+        }
+    }
+
     async fn malformed_json_is_400_and_tells_nothing_of_the_content(app: TestApp) {
         for body in [
             &b"{\"email\": \"secret@example.com\","[..], b"", b"  ", b"{'email': 1}", b"\xff\xfe",
