@@ -33,8 +33,9 @@ use crate::{http, jobs};
 const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 
 /// How long each step of stopping may take. Together they stay below ten seconds.
-const CLOSE_SOCKETS: Duration = Duration::from_secs(2);
-const FINISH_REQUESTS: Duration = Duration::from_secs(3);
+const DRAIN_SOCKETS: Duration = Duration::from_millis(1500);
+const CLOSE_SOCKETS: Duration = Duration::from_millis(1500);
+const FINISH_REQUESTS: Duration = Duration::from_secs(2);
 const FINISH_JOBS: Duration = Duration::from_secs(2);
 const CLOSE_DATABASE: Duration = Duration::from_secs(2);
 
@@ -162,6 +163,7 @@ impl Running {
     /// Stops taking requests, lets running ones finish, tells the sockets, and ends the jobs. No
     /// step can hold up the next for longer than its limit.
     async fn stop(mut self) {
+        self.sockets.drain(DRAIN_SOCKETS).await;
         self.stop.cancel();
         self.sockets.close(CLOSE_SOCKETS).await;
         if timeout(FINISH_REQUESTS, &mut self.server).await.is_err() {

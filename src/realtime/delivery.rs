@@ -12,7 +12,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use socketioxide::extract::SocketRef;
 use socketioxide::{SendError, SocketError, TransportType};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{Since, Ticket};
@@ -38,6 +38,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// How long to wait for room in a full buffer: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// How long a polling client has to fetch its last packets before the server closes.
+const FETCH: Duration = Duration::from_secs(1);
 
 /// How long to wait after the database failed.
 const RETRY: Duration = Duration::from_millis(500);
@@ -86,7 +89,8 @@ pub(super) async fn start(
     };
     tracing::debug!(?reason, "delivery to a socket ended");
     match reason {
-        Stop::Gone | Stop::Closing => {}
+        Stop::Gone => {}
+        Stop::Closing => outlet.fetched().await,
         Stop::Stuck => disconnect(&socket).await,
         Stop::Ended(end) => {
             let code = json!({ "code": end.code() });
@@ -210,6 +214,8 @@ struct Outlet {
     poll: u64,
     /// How many packets it was given since.
     given: usize,
+    /// When it was given the last one.
+    last: Instant,
 }
 
 impl Outlet {
@@ -220,6 +226,19 @@ impl Outlet {
             polled,
             poll: 0,
             given: 0,
+            last: Instant::now(),
+        }
+    }
+
+    /// Waits until a client that polls has what it was given, which it says by asking again. In
+    /// one answer with the word that the server closes, stock clients would hold events back
+    /// until they are connected again, and then hear them twice.
+    async fn fetched(&mut self) {
+        if self.socket.transport_type() == TransportType::Polling {
+            // The poll that fetches it is the next at the latest; the one behind says it arrived.
+            let asked_again = self.poll + 2;
+            let arrived = self.polled.reach(asked_again);
+            let _ = timeout_at(self.last + FETCH, arrived).await;
         }
     }
 
@@ -227,6 +246,7 @@ impl Outlet {
     async fn send(&mut self, name: &str, data: &impl Serialize) -> Result<(), Stop> {
         self.wait_for_poll().await?;
         self.given += 1;
+        self.last = Instant::now();
         self.put(name, data).await
     }
 

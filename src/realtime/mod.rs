@@ -20,6 +20,7 @@ use socketioxide::extract::SocketRef;
 use socketioxide::handler::ConnectHandler;
 use socketioxide::layer::SocketIoLayer;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use polls::Polls;
@@ -50,6 +51,7 @@ pub struct Sockets {
     path: String,
     polls: Arc<Polls>,
     stop: CancellationToken,
+    delivering: TaskTracker,
 }
 
 impl std::fmt::Debug for Sockets {
@@ -79,6 +81,7 @@ impl Sockets {
             path: path.to_owned(),
             polls: Arc::default(),
             stop,
+            delivering: TaskTracker::new(),
         };
         sockets.register(app);
         sockets
@@ -86,8 +89,9 @@ impl Sockets {
 
     fn register(&self, app: Arc<App>) {
         let (delivering, polls) = (Arc::clone(&app), Arc::clone(&self.polls));
-        let stop = self.stop.clone();
+        let (stop, tracker) = (self.stop.clone(), self.delivering.clone());
         let connected = async move |socket: SocketRef| {
+            let _delivering = tracker.token();
             delivery::start(delivering.clone(), socket, &polls, stop.clone()).await;
         };
         let authenticate = async move |socket: SocketRef, auth: auth::Handshake| {
@@ -125,11 +129,17 @@ impl Sockets {
         format!("{}{rest}{query}", self.path).parse().ok()
     }
 
-    /// Stops delivering and closes every connection in a way that makes stock clients come back
-    /// by themselves. Waits at most `limit`: a client that no longer reads would hold it up for
-    /// ever.
-    pub async fn close(&self, limit: Duration) {
+    /// Stops delivering, and waits until polling clients have fetched what they were given, at
+    /// most `limit`. To be called while requests are still taken: they have to poll for it.
+    pub async fn drain(&self, limit: Duration) {
         self.stop.cancel();
+        self.delivering.close();
+        let _ = tokio::time::timeout(limit, self.delivering.wait()).await;
+    }
+
+    /// Closes every connection in a way that makes stock clients come back by themselves. Waits
+    /// at most `limit`: a client that no longer reads would hold it up for ever.
+    pub async fn close(&self, limit: Duration) {
         if tokio::time::timeout(limit, self.io.close()).await.is_err() {
             tracing::warn!("some clients did not let go of their sockets in time");
         }

@@ -53,6 +53,11 @@ impl Polled {
         *self.count.borrow_and_update()
     }
 
+    /// Waits until there were so many.
+    pub(super) async fn reach(&mut self, polls: u64) {
+        let _ = self.count.wait_for(|count| *count >= polls).await;
+    }
+
     /// Waits for more than [`Polled::count`] last said.
     pub(super) async fn more(&mut self) {
         // The sender goes with this value, so it is there.

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::support::api::Api;
 use crate::support::database::Database;
-use crate::support::load::{booking, expect_each_once, post};
+use crate::support::load::{booking, expect_each_once, expect_same, post};
 use crate::support::on_each_database;
 use crate::support::server::{PATIENCE, Server};
 use crate::support::subscriber::Subscriber;
@@ -62,7 +62,7 @@ async fn what_was_missed_comes_once_and_before_what_is_newer(database: Database)
     expect_each_once(&log, 620);
     for (id, _) in TRANSPORTS {
         subscriber.count(id, 1240).await;
-        assert!(subscriber.events(id) == log, "{id}");
+        expect_same(id, &subscriber.events(id), &log);
     }
 }
 
@@ -143,7 +143,7 @@ async fn a_burst_reaches_every_transport_while_it_happens(database: Database) {
     expect_each_once(&log, 2500);
     for id in ["polling", "websocket", "default", "late"] {
         subscriber.count(id, 5000).await;
-        assert!(subscriber.events(id) == log, "{id}");
+        expect_same(id, &subscriber.events(id), &log);
         assert!(subscriber.reports(id, "disconnect").is_empty(), "{id}");
     }
 }
@@ -165,7 +165,7 @@ async fn going_over_to_websocket_amid_a_replay_loses_nothing(database: Database)
     for id in &ids {
         subscriber.report(id, "upgrade").await;
         subscriber.count(id, 600).await;
-        assert!(subscriber.events(id) == log, "{id}");
+        expect_same(id, &subscriber.events(id), &log);
         assert!(subscriber.reports(id, "disconnect").is_empty(), "{id}");
     }
 }
@@ -190,7 +190,7 @@ async fn dropped_transports_lose_nothing_and_repeat_nothing(database: Database) 
     expect_each_once(&log, 1000);
     for (id, _) in TRANSPORTS {
         subscriber.count(id, 2000).await;
-        assert!(subscriber.events(id) == log, "{id}");
+        expect_same(id, &subscriber.events(id), &log);
     }
 }
 
@@ -239,7 +239,7 @@ async fn end_amid_load(database: Database, end: impl Fn(&mut Server)) {
     }
     for (id, _) in TRANSPORTS {
         subscriber.count(id, 1600).await;
-        assert!(subscriber.events(id) == log, "{id}");
+        expect_same(id, &subscriber.events(id), &log);
         for gone in subscriber.reports(id, "disconnect") {
             assert_ne!(gone["reason"], "io server disconnect");
         }
@@ -278,6 +278,6 @@ async fn identical_posts_at_the_same_time_count_once(database: Database) {
     }
     for (id, _) in TRANSPORTS {
         subscriber.count(id, 4).await;
-        assert!(subscriber.events(id) == log, "{id}");
+        expect_same(id, &subscriber.events(id), &log);
     }
 }

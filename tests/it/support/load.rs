@@ -71,6 +71,28 @@ pub fn expect_each_once(events: &[Event], bookings: usize) {
     assert_eq!(events.len(), 2 * bookings);
 }
 
+/// Checks that a client heard exactly what the log holds, and says where it did not.
+#[track_caller]
+pub fn expect_same(id: &str, heard: &[Event], log: &[Event]) {
+    let apart = heard
+        .iter()
+        .zip(log)
+        .position(|(heard, held)| heard != held);
+    let near = apart.map(|at| {
+        let near = at.saturating_sub(2)..(at + 3).min(heard.len());
+        heard[near]
+            .iter()
+            .map(|event| event.seq)
+            .collect::<Vec<_>>()
+    });
+    assert!(
+        apart.is_none() && heard.len() == log.len(),
+        "{id} heard {} of {} events, apart from {apart:?}: {near:?}",
+        heard.len(),
+        log.len(),
+    );
+}
+
 /// Posts bookings of 100 kB each, one after the other: more than the buffers between the server
 /// and a client that does not read can hold.
 pub async fn post_long(api: &Api, count: u32) {
