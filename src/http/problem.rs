@@ -1,5 +1,5 @@
-//! Errors as clients see them: problem documents (RFC 9457). The one place that chooses status
-//! codes.
+//! Errors as clients see them: problem documents (RFC 9457). The one place that turns errors of
+//! operations into status codes.
 
 use std::time::Instant;
 

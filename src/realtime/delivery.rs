@@ -65,8 +65,8 @@ struct Meta<'a> {
     at: UtcMs,
 }
 
-/// Starts delivering to a socket that was just connected.
-pub(super) async fn start(
+/// Delivers to a socket from when it is connected until it is over, and ends it then.
+pub(super) async fn attend(
     app: Arc<App>,
     socket: SocketRef,
     polls: &Arc<Polls>,

@@ -92,7 +92,7 @@ impl Sockets {
         let (stop, tracker) = (self.stop.clone(), self.delivering.clone());
         let connected = async move |socket: SocketRef| {
             let _delivering = tracker.token();
-            delivery::start(delivering.clone(), socket, &polls, stop.clone()).await;
+            delivery::attend(delivering.clone(), socket, &polls, stop.clone()).await;
         };
         let authenticate = async move |socket: SocketRef, auth: auth::Handshake| {
             auth::authenticate(&app, &socket, auth).await

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use super::error::{Error, Result};
 use super::json;
 use super::paging::{self, Direction, Found, Order, Page, SortKey};
-use super::prospects::OwnerFilter;
+use super::prospects::{OwnerFilter, filter_owner};
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::ids::Id;
 use crate::domain::invitee::InviteeUri;
@@ -259,14 +259,7 @@ impl Filter {
         if let Some(prospect) = &self.prospect_id {
             sql.filter("prospect_id = ?", args![prospect]);
         }
-        match &self.owner {
-            Some(OwnerFilter::User(id)) => sql.filter("owner_id = ?", args![id]),
-            Some(OwnerFilter::Nobody) => sql.filter("owner_id IS NULL", args![]),
-            None => {}
-        }
-        if let Some(user) = &self.visible_to {
-            sql.filter("owner_id = ?", args![user]);
-        }
+        filter_owner(sql, self.owner.as_ref(), self.visible_to.as_ref());
         if let Some(from) = self.from {
             sql.filter("start_ms >= ?", args![from.0]);
         }

@@ -251,20 +251,25 @@ impl Filter {
         if let Some(status) = self.status {
             sql.filter("status = ?", args![status.name()]);
         }
-        match &self.owner {
-            Some(OwnerFilter::User(id)) => sql.filter("owner_id = ?", args![id]),
-            Some(OwnerFilter::Nobody) => sql.filter("owner_id IS NULL", args![]),
-            None => {}
-        }
-        if let Some(user) = &self.visible_to {
-            sql.filter("owner_id = ?", args![user]);
-        }
+        filter_owner(sql, self.owner.as_ref(), self.visible_to.as_ref());
         if let Some(source) = self.source {
             sql.filter("source = ?", args![source.name()]);
         }
         if let Some(search) = &self.search {
             sql.filter("search_text LIKE ? ESCAPE '!'", args![like(search)]);
         }
+    }
+}
+
+/// Keeps to what is asked for, and to what the caller may see, whatever is asked for.
+pub(super) fn filter_owner(sql: &mut Sql, owner: Option<&OwnerFilter>, visible_to: Option<&Id>) {
+    match owner {
+        Some(OwnerFilter::User(id)) => sql.filter("owner_id = ?", args![id]),
+        Some(OwnerFilter::Nobody) => sql.filter("owner_id IS NULL", args![]),
+        None => {}
+    }
+    if let Some(user) = visible_to {
+        sql.filter("owner_id = ?", args![user]);
     }
 }
 
