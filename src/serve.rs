@@ -76,7 +76,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     );
     // Ready from the first request on; the follower goes on from here.
     app.catch_up().await?;
-    let running = Running::start(&app, writer, &config, listener);
+    let running = Running::start(&app, writer, &config, listener)?;
     announce(&app, &config, address);
     if !app.has_admin().await? {
         println!("to do        add an admin: bookbell user add --role admin …");
@@ -115,7 +115,7 @@ fn settings(config: &Config, jwt_secret: Secret, public_url: String) -> Settings
 struct Running {
     server: JoinHandle<std::io::Result<()>>,
     sockets: Sockets,
-    writer: JoinHandle<()>,
+    writer: oneshot::Receiver<()>,
     stop_writer: oneshot::Sender<()>,
     jobs: Vec<JoinHandle<()>>,
     stop: CancellationToken,
@@ -127,11 +127,12 @@ impl Running {
         writer: crate::app::ingest::Writer,
         config: &Config,
         listener: TcpListener,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
         let (stop_writer, writer_stopped) = oneshot::channel();
-        let writer = tokio::spawn(writer.run(Arc::clone(app), writer_stopped));
+        let writer = writer.start(Arc::clone(app), writer_stopped)?;
         let jobs = vec![
+            tokio::spawn(jobs::checkpoint::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::follow::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::refusals::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::retention::run(Arc::clone(app), stop.clone())),
@@ -150,14 +151,14 @@ impl Running {
         let server = axum::serve(listener.tap_io(tune), service)
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let server = tokio::spawn(server.into_future());
-        Self {
+        Ok(Self {
             server,
             sockets,
             writer,
             stop_writer,
             jobs,
             stop,
-        }
+        })
     }
 
     /// Stops taking requests, lets running ones finish, tells the sockets, and ends the jobs. No

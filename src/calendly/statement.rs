@@ -45,7 +45,7 @@ pub fn meaning(webhook: &Webhook<'_>, connection_user: Option<&Id>) -> Meaning {
         }
         Content::RoutingForm(form) => match form_email(form) {
             Some(email) => Meaning::Statement(Statement::Form {
-                email_key: email.key(),
+                email_key: email.key().to_owned(),
                 profile: Box::new(form_profile(form, email, webhook.created_at_us)),
             }),
             None => Meaning::FormWithoutEmail,

@@ -1,14 +1,30 @@
 //! E-mail addresses, compared without regard to case.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The longest address SMTP can carry, in bytes (RFC 5321, 4.5.3.1).
 const MAX_BYTES: usize = 320;
 
 /// An address as it was typed, trimmed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Email(String);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "String")]
+pub struct Email {
+    text: String,
+    /// The form that compares equal, where it differs from the text: it is asked for often.
+    key: Option<String>,
+}
+
+impl From<String> for Email {
+    fn from(text: String) -> Self {
+        Self::from_stored(text)
+    }
+}
+
+impl Serialize for Email {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
 
 impl Email {
     /// Reads an address: exactly one `@` with something on both sides, no white space or control
@@ -20,25 +36,26 @@ impl Email {
         let (local, domain) = text.split_once('@')?;
         let whole = !local.is_empty() && !domain.is_empty() && !domain.contains('@');
         let plain = !text.chars().any(|c| c.is_whitespace() || c.is_control());
-        (whole && plain && text.len() <= MAX_BYTES).then(|| Self(text.to_owned()))
+        (whole && plain && text.len() <= MAX_BYTES).then(|| Self::from_stored(text.to_owned()))
     }
 
     /// Takes an address that the program itself stored.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
-        Self(text)
+        let key = Some(text.to_lowercase()).filter(|key| *key != text);
+        Self { text, key }
     }
 
     /// The address as typed.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The form in which two spellings of one address are equal.
     #[must_use]
-    pub fn key(&self) -> String {
-        self.0.to_lowercase()
+    pub fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or(&self.text)
     }
 }
 

@@ -176,7 +176,10 @@ impl InviteeFacts {
     /// far only named by another one.
     #[must_use]
     pub fn email_key(&self) -> Option<String> {
-        self.profile.email.as_ref().map(|email| email.get().key())
+        self.profile
+            .email
+            .as_ref()
+            .map(|email| email.get().key().to_owned())
     }
 
     /// The meeting's hosts, in Calendly's order.

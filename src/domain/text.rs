@@ -6,6 +6,9 @@ use unicode_normalization::char::is_combining_mark;
 /// The form in which search compares text: lower case, without accents.
 #[must_use]
 pub fn search_key(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     text.nfkd()
         .filter(|c| !is_combining_mark(*c))
         .flat_map(char::to_lowercase)

@@ -127,7 +127,9 @@ impl Directory {
     pub fn new(users: impl IntoIterator<Item = (Id, Email, Option<String>)>) -> Self {
         let mut directory = Self::default();
         for (id, email, uri) in users {
-            directory.by_email.insert(email.key(), id.clone());
+            directory
+                .by_email
+                .insert(email.key().to_owned(), id.clone());
             directory.ids.insert(id.clone());
             if let Some(uri) = uri {
                 directory.by_uri.insert(uri, id);

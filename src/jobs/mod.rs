@@ -1,5 +1,6 @@
 //! Background work, one file for each job.
 
+pub mod checkpoint;
 pub mod follow;
 pub mod refusals;
 pub mod retention;

@@ -1,18 +1,18 @@
 //! Connections: one Calendly account's subscription, with its own signing key.
 
-use sqlx::FromRow;
-
 use super::error::Result;
+use super::record::record;
 use super::sql::{Db, args};
 use crate::domain::ids::Id;
 
-/// A connection, by which its deliveries are verified.
-#[derive(FromRow)]
-pub struct Connection {
-    /// The key its subscription signs with.
-    pub signing_key: String,
-    /// The user its bookings fall to when no host is known.
-    pub user_id: Option<String>,
+record! {
+    /// A connection, by which its deliveries are verified.
+    pub struct Connection {
+        /// The key its subscription signs with.
+        pub signing_key: String,
+        /// The user its bookings fall to when no host is known.
+        pub user_id: Option<String>,
+    }
 }
 
 /// Finds a connection.

@@ -2,31 +2,31 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-use sqlx::FromRow;
-
 use super::error::{Error, Result};
 use super::paging::{self, Found, Order, Page, SortKey};
+use super::record::record;
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason, Standing};
 use crate::domain::ids::Id;
+use bytes::Bytes;
 
-#[derive(FromRow)]
-struct Row {
-    id: String,
-    status: String,
-    reason: Option<String>,
-    event: Option<String>,
-    dedupe_key: Option<String>,
-    duplicate_of: Option<String>,
-    connection_id: Option<String>,
-    received_ms: i64,
-    signed_ms: Option<i64>,
-    prospect_id: Option<String>,
-    proposal_id: Option<String>,
-    headers: String,
-    timings: Option<String>,
-    body: Option<Vec<u8>>,
+record! {
+    struct Row {
+        id: String,
+        status: String,
+        reason: Option<String>,
+        event: Option<String>,
+        dedupe_key: Option<String>,
+        duplicate_of: Option<String>,
+        connection_id: Option<String>,
+        received_ms: i64,
+        signed_ms: Option<i64>,
+        prospect_id: Option<String>,
+        proposal_id: Option<String>,
+        headers: String,
+        timings: Option<String>,
+        body: Option<Vec<u8>>,
+    }
 }
 
 /// The columns a [`Row`] is read from; lists leave out the body.
@@ -80,12 +80,13 @@ pub async fn find(db: &mut Db<'_>, id: &Id) -> Result<Option<Delivery>> {
     row.map(Delivery::try_from).transpose()
 }
 
-#[derive(FromRow)]
-struct StandingRow {
-    dedupe_key: String,
-    id: String,
-    status: String,
-    reason: Option<String>,
+record! {
+    struct StandingRow {
+        dedupe_key: String,
+        id: String,
+        status: String,
+        reason: Option<String>,
+    }
 }
 
 /// Which of the events are known already, by their natural keys.
@@ -97,7 +98,7 @@ pub async fn standing<'k>(
     keys: impl IntoIterator<Item = &'k str>,
 ) -> Result<HashMap<String, Standing>> {
     let sql = "SELECT dedupe_key, id, status, reason FROM delivery \
-        WHERE dedupe_key IN {in} AND duplicate_of IS NULL";
+        WHERE dedupe_key IN {keys} AND duplicate_of IS NULL";
     let rows: Vec<StandingRow> = db.fetch_in(sql, keys).await?;
     let read = |row: StandingRow| {
         let held = row.status == DeliveryStatus::Quarantined.name();

@@ -5,15 +5,19 @@ use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::MigrateDatabase;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{ConnectOptions, Postgres, Sqlite};
+use tokio::sync::Mutex;
 
+use super::embedded;
 use super::error::{Error, Result};
+use super::held;
 use super::migrations;
 
 /// Takes `$1` positions of the event log. It stands last but for the events themselves, so that
@@ -28,28 +32,51 @@ pub(super) const TAKE_SEQ_POSTGRES: &str = "UPDATE event_log SET head_seq = head
 /// The channel on which nodes tell each other that the log has grown.
 pub const EVENTS_CHANNEL: &str = "bookbell_events";
 
-/// Serializes folding between nodes: a chain may join any two deliveries, so two batches must
-/// not be folded beside each other. On SQLite `BEGIN IMMEDIATE` does the same.
-pub(super) const LOCK_FOLD_POSTGRES: &str =
-    "SELECT CAST(pg_advisory_xact_lock(7309939834921446) AS TEXT)";
+/// Begins and serializes folding between nodes, in one round trip: a chain may join any two
+/// deliveries, so two batches must not be folded beside each other. On SQLite `BEGIN IMMEDIATE`
+/// does the same.
+pub(super) const BEGIN_FOLD_POSTGRES: &str =
+    "BEGIN; SELECT pg_advisory_xact_lock(7309939834921446)";
 
 /// SQLite takes the write lock at once: a transaction that reads first and writes later fails
 /// when another wrote in between.
 pub(super) const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
 
 /// Statements kept prepared on each connection.
-const STATEMENT_CACHE: usize = 400;
+pub(super) const STATEMENT_CACHE: usize = 400;
+
+/// How every connection to a SQLite file is set up.
+pub(super) const PRAGMAS: [(&str, &str); 5] = [
+    ("journal_mode", "WAL"),
+    // What was acknowledged survives power loss, not only a crash of the program.
+    ("synchronous", "FULL"),
+    ("foreign_keys", "ON"),
+    // Pages that are written again and again stay in memory.
+    ("cache_size", "-32768"),
+    // Copying the write-ahead log into the file is a job's, beside the writes; a connection does
+    // it itself only when nobody else has for long (a page has 4 KiB).
+    ("wal_autocheckpoint", "80000"),
+];
 
 /// How long a request waits for a connection before it fails.
-const ACQUIRE: Duration = Duration::from_secs(5);
+pub(super) const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// The pools of an open database.
 #[derive(Debug, Clone)]
 pub(super) enum Pools {
-    /// Several readers, and the one writer SQLite allows.
-    Sqlite { read: SqlitePool, write: SqlitePool },
-    /// One pool for both.
-    Postgres(PgPool),
+    /// Several readers, and the one writer SQLite allows: deliveries have a connection of their
+    /// own. Who writes has the store's turn.
+    Sqlite {
+        read: SqlitePool,
+        write: SqlitePool,
+        deliveries: Arc<Mutex<embedded::Slot>>,
+        checkpoint: SqlitePool,
+    },
+    /// One pool for both, and the connection that the writer of deliveries keeps.
+    Postgres {
+        pool: PgPool,
+        deliveries: Arc<Mutex<held::Slot>>,
+    },
 }
 
 /// Opens the database a URL names, creating it when it is not there, and migrates it.
@@ -74,23 +101,26 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|error| Error::Url(format!("DATABASE_URL is not a SQLite URL: {error}")))?
         .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        // What was acknowledged survives power loss, not only a crash of the program.
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        // Pages that are written again and again stay in memory, and are copied from the log to
-        // the file once in a while instead of every 4 MB.
-        .pragma("cache_size", "-32768")
-        .pragma("wal_autocheckpoint", "8000")
         .busy_timeout(Duration::from_secs(5))
         .statement_cache_capacity(STATEMENT_CACHE)
         .disable_statement_logging();
-    create_private(options.get_filename())?;
+    let options = PRAGMAS.into_iter().fold(options, |options, (name, value)| {
+        options.pragma(name, value)
+    });
+    let path = options.get_filename().to_owned();
+    create_private(&path)?;
     let write = pool::<Sqlite>(1).connect_with(options.clone()).await?;
     migrations::checked(migrations::sqlite().run(&write).await)?;
+    let checkpoint = pool::<Sqlite>(1).connect_lazy_with(options.clone());
     let read = options.pragma("query_only", "true");
     let read = pool::<Sqlite>(4).connect_with(read).await?;
-    Ok(Pools::Sqlite { read, write })
+    let deliveries = Arc::new(Mutex::new(Some(embedded::Connection::open(&path)?)));
+    Ok(Pools::Sqlite {
+        read,
+        write,
+        deliveries,
+        checkpoint,
+    })
 }
 
 /// Makes the file when it is not there, readable by its owner only: it holds the secret of
@@ -128,7 +158,8 @@ async fn open_postgres(url: &str) -> Result<Pools> {
     };
     let pool = connected?;
     migrations::checked(migrations::postgres().run(&pool).await)?;
-    Ok(Pools::Postgres(pool))
+    let deliveries = Arc::default();
+    Ok(Pools::Postgres { pool, deliveries })
 }
 
 /// Another node may create it at the same moment; that is as good.

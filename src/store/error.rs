@@ -5,13 +5,16 @@
 pub enum Error {
     /// Another record has the same unique value, or somebody else changed the record first.
     #[error("the record conflicts with another one")]
-    Conflict(#[source] Option<sqlx::Error>),
+    Conflict(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
     /// A row holds what this program would never have written.
     #[error("{0} is corrupt")]
     Corrupt(&'static str),
     /// The database failed or cannot be reached.
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
+    /// The embedded database failed in the writer of deliveries.
+    #[error("the database failed")]
+    Embedded(#[source] rusqlite::Error),
     /// The database was written by a newer version of this program.
     #[error(
         "the database was written by a newer bookbell (it has migration {0}, which this one does \
@@ -42,10 +45,14 @@ impl Error {
                 let lasting = if code.len() == 5 {
                     postgres
                 } else {
-                    is_lasting_sqlite(&code)
+                    code.parse().is_ok_and(is_lasting_sqlite)
                 };
                 !lasting
             }
+            Self::Embedded(rusqlite::Error::SqliteFailure(error, _)) => {
+                !is_lasting_sqlite(error.extended_code.unsigned_abs())
+            }
+            Self::Embedded(_) => false,
             Self::Database(sqlx::Error::Encode(_)) | Self::Conflict(_) | Self::Corrupt(_) => false,
             _ => true,
         }
@@ -53,9 +60,8 @@ impl Error {
 }
 
 /// The primary code is the low byte of an extended one.
-fn is_lasting_sqlite(code: &str) -> bool {
-    code.parse()
-        .is_ok_and(|code: u32| matches!(code & 0xff, 18 | 19 | 20 | 25))
+fn is_lasting_sqlite(code: u32) -> bool {
+    matches!(code & 0xff, 18 | 19 | 20 | 25)
 }
 
 /// What the store answers.
@@ -70,7 +76,7 @@ impl From<sqlx::Error> for Error {
             Some(
                 sqlx::error::ErrorKind::UniqueViolation
                 | sqlx::error::ErrorKind::ForeignKeyViolation,
-            ) => Self::Conflict(Some(error)),
+            ) => Self::Conflict(Some(Box::new(error))),
             _ => Self::Database(error),
         }
     }

@@ -1,23 +1,23 @@
 //! The event log: one counter, one table.
 
-use sqlx::FromRow;
-
 use super::dialect;
 use super::error::{Error, Result};
+use super::record::record;
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::event::{Audience, Event, NewEvent, Seq};
 use crate::domain::ids::{Id, Ids};
 use crate::domain::user::Caller;
 
-#[derive(FromRow)]
-struct Row {
-    seq: i64,
-    id: String,
-    at_ms: i64,
-    name: String,
-    payload: String,
-    user_id: Option<String>,
-    admins: bool,
+record! {
+    struct Row {
+        seq: i64,
+        id: String,
+        at_ms: i64,
+        name: String,
+        payload: String,
+        user_id: Option<String>,
+        admins: bool,
+    }
 }
 
 impl From<Row> for Event {
@@ -37,15 +37,15 @@ impl From<Row> for Event {
     }
 }
 
-/// Which positions the log can serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
-pub struct Extent {
-    /// The last event's position.
-    #[sqlx(rename = "head_seq")]
-    pub head: Seq,
-    /// The last position whose event is no longer kept: the log serves `since` from here on.
-    #[sqlx(rename = "floor_seq")]
-    pub floor: Seq,
+record! {
+    /// Which positions the log can serve.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Extent {
+        /// The last event's position.
+        pub head: Seq,
+        /// The last position whose event is no longer kept: the log serves `since` from here on.
+        pub floor: Seq,
+    }
 }
 
 /// Which positions the log can serve.
@@ -54,7 +54,7 @@ pub struct Extent {
 /// [`Error::Database`], or [`Error::Corrupt`] when the counter is missing.
 pub async fn extent(db: &mut Db<'_>) -> Result<Extent> {
     let row = db.fetch_one(
-        "SELECT head_seq, floor_seq FROM event_log WHERE id = 1",
+        "SELECT head_seq AS head, floor_seq AS floor FROM event_log WHERE id = 1",
         args![],
     );
     row.await?.ok_or(Error::Corrupt("the event counter"))
@@ -91,7 +91,7 @@ pub(super) async fn append(
 
 async fn take_seq(db: &mut Db<'_>, count: i64) -> Result<Seq> {
     let head: Option<i64> = match db {
-        Db::Sqlite(_) => {
+        Db::Sqlite(_) | Db::Embedded(_) => {
             let row: Option<(i64,)> = db.fetch_one(dialect::TAKE_SEQ_SQLITE, args![count]).await?;
             row.map(|(head,)| head)
         }

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::FromRow;
-
 use super::error::Result;
 use super::json;
+use super::record::record;
 use super::sql::{Arg, Db, args};
 use super::{proposals, prospects, users};
 use crate::domain::ids::Id;
@@ -16,14 +15,15 @@ use crate::domain::prospect::Prospect;
 use crate::domain::user::Directory;
 use crate::domain::world::{Invitee, Statement, World};
 
-#[derive(FromRow)]
-struct InviteeRow {
-    uri: String,
-    proposal_id: Option<String>,
-    prospect_id: Option<String>,
-    owner_id: Option<String>,
-    dismissed: bool,
-    facts: String,
+record! {
+    struct InviteeRow {
+        uri: String,
+        proposal_id: Option<String>,
+        prospect_id: Option<String>,
+        owner_id: Option<String>,
+        dismissed: bool,
+        facts: String,
+    }
 }
 
 /// The columns an [`InviteeRow`] is read from.
@@ -42,7 +42,7 @@ macro_rules! select_invitee {
 /// [`super::Error::Database`], [`super::Error::Corrupt`].
 pub async fn load(
     db: &mut Db<'_>,
-    statements: &[Statement],
+    statements: &[&Statement],
     complete: &BTreeSet<Id>,
 ) -> Result<World> {
     let mut world = World::with_complete(complete.clone());
@@ -68,23 +68,27 @@ pub async fn load(
 async fn load_invitees(
     db: &mut Db<'_>,
     world: &mut World,
-    statements: &[Statement],
+    statements: &[&Statement],
     complete: &BTreeSet<Id>,
 ) -> Result<()> {
-    let named: BTreeSet<&str> = statements.iter().flat_map(named_invitees).collect();
+    let named: BTreeSet<&str> = statements
+        .iter()
+        .copied()
+        .flat_map(named_invitees)
+        .collect();
     let mut rows: Vec<InviteeRow> = db
-        .fetch_in(select_invitee!("WHERE uri IN {in}"), named)
+        .fetch_in(select_invitee!("WHERE uri IN {keys}"), named)
         .await?;
     let ids = complete.iter().map(Id::as_str);
     rows.extend(
-        db.fetch_in::<InviteeRow>(select_invitee!("WHERE prospect_id IN {in}"), ids)
+        db.fetch_in::<InviteeRow>(select_invitee!("WHERE prospect_id IN {keys}"), ids)
             .await?,
     );
     let chains: BTreeSet<String> = rows
         .iter()
         .filter_map(|row| row.proposal_id.clone())
         .collect();
-    let by_chain = select_invitee!("WHERE proposal_id IN {in}");
+    let by_chain = select_invitee!("WHERE proposal_id IN {keys}");
     rows.extend(
         db.fetch_in::<InviteeRow>(by_chain, chains.iter().map(String::as_str))
             .await?,
@@ -121,7 +125,7 @@ fn named_invitees(statement: &Statement) -> Vec<&str> {
 async fn load_prospects(
     db: &mut Db<'_>,
     world: &mut World,
-    statements: &[Statement],
+    statements: &[&Statement],
     complete: &BTreeSet<Id>,
 ) -> Result<()> {
     let of_chains = world
@@ -147,7 +151,7 @@ async fn load_prospects(
 
 /// The addresses that folding may ask about: those of the deliveries, those that linked bookings
 /// had so far, and those by which their prospects are known.
-fn addresses(world: &World, statements: &[Statement]) -> BTreeSet<String> {
+fn addresses(world: &World, statements: &[&Statement]) -> BTreeSet<String> {
     let stated = statements.iter().filter_map(|statement| match statement {
         Statement::Invitee { facts, .. } => facts.email_key(),
         Statement::Form { email_key, .. } => Some(email_key.clone()),
@@ -170,7 +174,7 @@ async fn load_forms(
     db: &mut Db<'_>,
     email_keys: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Profile>> {
-    let sql = "SELECT email_key, profile FROM routing_profile WHERE email_key IN {in}";
+    let sql = "SELECT email_key, profile FROM routing_profile WHERE email_key IN {keys}";
     let keys = email_keys.iter().map(String::as_str);
     let rows: Vec<(String, String)> = db.fetch_in(sql, keys).await?;
     let read = |(key, profile): (String, String)| {
@@ -183,7 +187,7 @@ async fn load_forms(
 async fn load_directory(
     db: &mut Db<'_>,
     world: &World,
-    statements: &[Statement],
+    statements: &[&Statement],
 ) -> Result<Directory> {
     let stated = statements.iter().filter_map(|statement| match statement {
         Statement::Invitee { facts, .. } => Some(&**facts),
@@ -234,10 +238,10 @@ pub async fn write(db: &mut Db<'_>, world: &World) -> Result<()> {
         .partition(|id| world.proposals.contains_key(*id));
     let changed: Vec<&Proposal> = kept.iter().map(|id| &world.proposals[*id]).collect();
     proposals::write(db, &changed).await?;
-    let delete = "DELETE FROM proposal WHERE id IN {in}";
+    let delete = "DELETE FROM proposal WHERE id IN {keys}";
     db.execute_in(delete, gone_proposals.into_iter().map(Id::as_str))
         .await?;
-    let delete = "DELETE FROM prospect WHERE id IN {in}";
+    let delete = "DELETE FROM prospect WHERE id IN {keys}";
     db.execute_in(delete, gone.into_iter().map(Id::as_str))
         .await?;
     write_invitees(db, world).await?;

@@ -8,12 +8,20 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use super::error::{Error, Result};
 
 /// Version, name, and the text for each database.
-const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "start",
-    include_str!("../../migrations/sqlite/0001_start.sql"),
-    include_str!("../../migrations/postgres/0001_start.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
+    (
+        1,
+        "start",
+        include_str!("../../migrations/sqlite/0001_start.sql"),
+        include_str!("../../migrations/postgres/0001_start.sql"),
+    ),
+    (
+        3,
+        "write_path",
+        include_str!("../../migrations/sqlite/0003_write_path.sql"),
+        include_str!("../../migrations/postgres/0003_write_path.sql"),
+    ),
+];
 
 /// The migrations for SQLite.
 pub(super) fn sqlite() -> Migrator {

@@ -1,16 +1,21 @@
 //! All SQL: the only place that names sqlx. One file for each group of tables.
 
+mod checkpoint;
+mod columns;
 pub mod connections;
 pub mod deliveries;
 pub mod dialect;
+pub mod embedded;
 pub mod error;
 pub mod events;
 pub mod fold;
+pub mod held;
 mod json;
 mod migrations;
 pub mod paging;
 pub mod proposals;
 pub mod prospects;
+pub mod record;
 pub mod sessions;
 pub mod settings;
 pub mod sql;
@@ -34,7 +39,7 @@ use dialect::Pools;
 #[derive(Debug, Clone)]
 pub struct Store {
     pools: Pools,
-    fold_turn: Arc<Mutex<()>>,
+    turn: Arc<Mutex<()>>,
 }
 
 impl Store {
@@ -47,7 +52,7 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self> {
         Ok(Self {
             pools: dialect::open(url).await?,
-            fold_turn: Arc::default(),
+            turn: Arc::default(),
         })
     }
 
@@ -58,7 +63,7 @@ impl Store {
     pub async fn read(&self) -> Result<Reader> {
         Ok(match &self.pools {
             Pools::Sqlite { read, .. } => Reader::Sqlite(read.acquire().await?),
-            Pools::Postgres(pool) => Reader::Postgres(pool.acquire().await?),
+            Pools::Postgres { pool, .. } => Reader::Postgres(pool.acquire().await?),
         })
     }
 
@@ -69,9 +74,10 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match &self.pools {
             Pools::Sqlite { write, .. } => {
-                Tx::Sqlite(write.begin_with(dialect::BEGIN_SQLITE).await?, None)
+                let turn = self.turn().await;
+                Tx::Sqlite(write.begin_with(dialect::BEGIN_SQLITE).await?, turn)
             }
-            Pools::Postgres(pool) => Tx::Postgres(begin_postgres(pool).await?, None),
+            Pools::Postgres { pool, .. } => Tx::Postgres(begin(pool, "BEGIN").await?, None),
         })
     }
 
@@ -82,19 +88,38 @@ impl Store {
     /// # Errors
     /// [`Error::Database`] when none can be begun.
     pub async fn begin_fold(&self) -> Result<Tx> {
+        let Pools::Postgres { pool, .. } = &self.pools else {
+            return self.begin().await;
+        };
         // Waiting in the process keeps those who wait from holding the connections of others.
-        let turn = Arc::clone(&self.fold_turn).lock_owned().await;
-        let mut tx = self.begin().await?;
-        if let Tx::Postgres(..) = &tx {
-            let _: Vec<(Option<String>,)> = tx
-                .db()
-                .fetch(dialect::LOCK_FOLD_POSTGRES, Vec::new())
-                .await?;
-        }
-        match &mut tx {
-            Tx::Sqlite(_, kept) | Tx::Postgres(_, kept) => *kept = Some(turn),
-        }
-        Ok(tx)
+        let turn = self.turn().await;
+        let tx = begin(pool, dialect::BEGIN_FOLD_POSTGRES).await?;
+        Ok(Tx::Postgres(tx, Some(turn)))
+    }
+
+    /// As [`Store::begin_fold`], on the connection of the writer of deliveries: on SQLite its
+    /// statements block the thread.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when none can be begun.
+    pub async fn begin_batch(&self) -> Result<Tx> {
+        let turn = self.turn().await;
+        Ok(match &self.pools {
+            Pools::Sqlite { deliveries, .. } => {
+                let connection = Arc::clone(deliveries).lock_owned().await;
+                Tx::Embedded(embedded::Transaction::begin(connection)?, turn)
+            }
+            Pools::Postgres { pool, deliveries } => {
+                let slot = Arc::clone(deliveries).lock_owned().await;
+                Tx::Held(held::Transaction::begin(slot, pool).await?, turn)
+            }
+        })
+    }
+
+    /// The turn to write. SQLite lets one write at a time and whoever else tries looks again
+    /// after a while, which is neither quick nor fair; here they queue.
+    async fn turn(&self) -> Turn {
+        Arc::clone(&self.turn).lock_owned().await
     }
 
     /// Which database it is, for messages.
@@ -102,7 +127,7 @@ impl Store {
     pub fn engine(&self) -> &'static str {
         match self.pools {
             Pools::Sqlite { .. } => "SQLite",
-            Pools::Postgres(_) => "Postgres",
+            Pools::Postgres { .. } => "Postgres",
         }
     }
 
@@ -112,7 +137,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`] when no connection can be had.
     pub async fn listen(&self) -> Result<Option<Listener>> {
-        let Pools::Postgres(pool) = &self.pools else {
+        let Pools::Postgres { pool, .. } = &self.pools else {
             return Ok(None);
         };
         let mut listener = sqlx::postgres::PgListener::connect_with(pool).await?;
@@ -124,11 +149,21 @@ impl Store {
     pub async fn close(&self, limit: Duration) {
         let close = async {
             match &self.pools {
-                Pools::Sqlite { read, write } => {
+                Pools::Sqlite {
+                    read,
+                    write,
+                    deliveries,
+                    checkpoint,
+                } => {
+                    *deliveries.lock().await = None;
                     read.close().await;
+                    checkpoint.close().await;
                     write.close().await;
                 }
-                Pools::Postgres(pool) => pool.close().await,
+                Pools::Postgres { pool, deliveries } => {
+                    pool.close().await;
+                    *deliveries.lock().await = None;
+                }
             }
         };
         if tokio::time::timeout(limit, close).await.is_err() {
@@ -137,12 +172,8 @@ impl Store {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one home of transactions"
-)]
-async fn begin_postgres(pool: &sqlx::PgPool) -> Result<Transaction<'static, Postgres>> {
-    Ok(pool.begin().await?)
+async fn begin(pool: &sqlx::PgPool, sql: &'static str) -> Result<Transaction<'static, Postgres>> {
+    Ok(pool.begin_with(sql).await?)
 }
 
 /// Hears from other nodes.
@@ -179,16 +210,20 @@ impl Reader {
     }
 }
 
-/// The turn of the one transaction of this node that folds.
+/// The turn of the one transaction of this node that writes (SQLite) or folds (Postgres).
 type Turn = OwnedMutexGuard<()>;
 
-/// A transaction for writing. With it goes the turn to fold, where it has it.
+/// A transaction for writing, with its turn.
 #[derive(Debug)]
 pub enum Tx {
     /// Embedded.
-    Sqlite(Transaction<'static, Sqlite>, Option<Turn>),
+    Sqlite(Transaction<'static, Sqlite>, Turn),
+    /// Embedded, on this thread.
+    Embedded(embedded::Transaction, Turn),
     /// A server.
     Postgres(Transaction<'static, Postgres>, Option<Turn>),
+    /// A server, on the writer's connection.
+    Held(held::Transaction, Turn),
 }
 
 impl Tx {
@@ -196,7 +231,9 @@ impl Tx {
     pub fn db(&mut self) -> Db<'_> {
         match self {
             Self::Sqlite(tx, _) => Db::Sqlite(tx),
+            Self::Embedded(tx, _) => Db::Embedded(tx.connection()),
             Self::Postgres(tx, _) => Db::Postgres(tx),
+            Self::Held(tx, _) => Db::Postgres(tx.connection()),
         }
     }
 
@@ -218,7 +255,9 @@ impl Tx {
         };
         match self {
             Self::Sqlite(tx, _turn) => tx.commit().await?,
+            Self::Embedded(tx, _turn) => tx.commit()?,
             Self::Postgres(tx, _turn) => tx.commit().await?,
+            Self::Held(tx, _turn) => tx.commit().await?,
         }
         Ok(committed)
     }

@@ -1,7 +1,8 @@
 //! Where a page of a list begins.
 
 use super::error::{Error, Result};
-use super::sql::{Db, Record, Sql, args};
+use super::record::Record;
+use super::sql::{Db, Sql, args};
 
 /// The direction of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

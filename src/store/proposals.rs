@@ -1,11 +1,10 @@
 //! Proposals in the database.
 
-use sqlx::FromRow;
-
 use super::error::{Error, Result};
 use super::json;
 use super::paging::{self, Direction, Found, Order, Page, SortKey};
 use super::prospects::{OwnerFilter, filter_owner};
+use super::record::record;
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::ids::Id;
 use crate::domain::invitee::InviteeUri;
@@ -13,34 +12,35 @@ use crate::domain::proposal::{Appointment, NoShow, Proposal, ProposalStatus};
 use crate::domain::source::Source;
 use crate::domain::time::UtcMs;
 
-#[derive(FromRow)]
-struct Row {
-    id: String,
-    prospect_id: String,
-    conversation_id: String,
-    owner_id: Option<String>,
-    status: String,
-    title: Option<String>,
-    start_ms: Option<i64>,
-    end_ms: Option<i64>,
-    timezone: Option<String>,
-    location: Option<String>,
-    hosts: String,
-    guests: String,
-    answers: String,
-    tracking: String,
-    cancellation: Option<String>,
-    no_show_ms: Option<i64>,
-    history: String,
-    cancel_url: Option<String>,
-    reschedule_url: Option<String>,
-    source: String,
-    decisions: String,
-    edited: String,
-    current_invitee: Option<String>,
-    created_ms: i64,
-    updated_ms: i64,
-    version: i64,
+record! {
+    struct Row {
+        id: String,
+        prospect_id: String,
+        conversation_id: String,
+        owner_id: Option<String>,
+        status: String,
+        title: Option<String>,
+        start_ms: Option<i64>,
+        end_ms: Option<i64>,
+        timezone: Option<String>,
+        location: Option<String>,
+        hosts: String,
+        guests: String,
+        answers: String,
+        tracking: String,
+        cancellation: Option<String>,
+        no_show_ms: Option<i64>,
+        history: String,
+        cancel_url: Option<String>,
+        reschedule_url: Option<String>,
+        source: String,
+        decisions: String,
+        edited: String,
+        current_invitee: Option<String>,
+        created_ms: i64,
+        updated_ms: i64,
+        version: i64,
+    }
 }
 
 /// The columns a [`Row`] is read from.
@@ -114,7 +114,7 @@ pub async fn find(db: &mut Db<'_>, id: &Id) -> Result<Option<Proposal>> {
 /// As [`find`].
 pub async fn by_ids(db: &mut Db<'_>, ids: impl IntoIterator<Item = &Id>) -> Result<Vec<Proposal>> {
     let ids = ids.into_iter().map(Id::as_str);
-    parsed(db.fetch_in(select!(" WHERE id IN {in}"), ids).await?)
+    parsed(db.fetch_in(select!(" WHERE id IN {keys}"), ids).await?)
 }
 
 /// Reads all proposals of the prospects.
@@ -127,7 +127,7 @@ pub async fn by_prospects(
 ) -> Result<Vec<Proposal>> {
     let ids = prospects.into_iter().map(Id::as_str);
     parsed(
-        db.fetch_in(select!(" WHERE prospect_id IN {in}"), ids)
+        db.fetch_in(select!(" WHERE prospect_id IN {keys}"), ids)
             .await?,
     )
 }

@@ -1,40 +1,40 @@
 //! Prospects in the database.
 
-use sqlx::FromRow;
-
 use super::error::{Error, Result};
 use super::json;
 use super::paging::{self, Direction, Found, Order, Page, SortKey};
+use super::record::record;
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::email::Email;
 use crate::domain::ids::Id;
 use crate::domain::prospect::{FoldKey, Prospect, ProspectStatus};
 use crate::domain::source::Source;
 
-#[derive(FromRow)]
-struct Row {
-    id: String,
-    owner_id: Option<String>,
-    conversation_id: String,
-    firstname: Option<String>,
-    lastname: Option<String>,
-    email: String,
-    phone: Option<String>,
-    company: Option<String>,
-    status: String,
-    source: String,
-    notes: Option<String>,
-    timezone: Option<String>,
-    tracking: String,
-    last_booking_ms: Option<i64>,
-    edited: String,
-    profile: String,
-    fold_owner_id: Option<String>,
-    fold_email_key: Option<String>,
-    form_only: bool,
-    created_ms: i64,
-    updated_ms: i64,
-    version: i64,
+record! {
+    struct Row {
+        id: String,
+        owner_id: Option<String>,
+        conversation_id: String,
+        firstname: Option<String>,
+        lastname: Option<String>,
+        email: String,
+        phone: Option<String>,
+        company: Option<String>,
+        status: String,
+        source: String,
+        notes: Option<String>,
+        timezone: Option<String>,
+        tracking: String,
+        last_booking_ms: Option<i64>,
+        edited: String,
+        profile: String,
+        fold_owner_id: Option<String>,
+        fold_email_key: Option<String>,
+        form_only: bool,
+        created_ms: i64,
+        updated_ms: i64,
+        version: i64,
+    }
 }
 
 /// The columns a [`Row`] is read from.
@@ -119,7 +119,7 @@ pub async fn find_by_email(
 /// As [`find`].
 pub async fn by_ids(db: &mut Db<'_>, ids: impl IntoIterator<Item = &Id>) -> Result<Vec<Prospect>> {
     let ids = ids.into_iter().map(Id::as_str);
-    parsed(db.fetch_in(select!(" WHERE id IN {in}"), ids).await?)
+    parsed(db.fetch_in(select!(" WHERE id IN {keys}"), ids).await?)
 }
 
 /// Reads prospects that have one of the addresses, or that webhooks know by one.
@@ -130,7 +130,10 @@ pub async fn by_addresses<'k>(
     db: &mut Db<'_>,
     email_keys: impl IntoIterator<Item = &'k str>,
 ) -> Result<Vec<Prospect>> {
-    let sql = select!(" WHERE email_key IN {in} OR fold_email_key IN {in}");
+    // The second half is worded as the index is, which holds only those that differ.
+    let sql = select!(
+        " WHERE email_key IN {keys} OR (fold_email_key IN {keys} AND fold_email_key <> email_key)"
+    );
     parsed(db.fetch_in(sql, email_keys).await?)
 }
 

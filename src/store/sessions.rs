@@ -1,20 +1,21 @@
 //! Sessions and the refresh tokens that prolong them.
 
-use sqlx::FromRow;
-
 use super::error::Result;
+use super::record::record;
 use super::sql::{Db, args};
 use crate::domain::ids::Id;
 
-/// A live session's user.
-#[derive(Debug, FromRow)]
-pub struct Live {
-    /// The user.
-    pub user_id: String,
-    /// Its address.
-    pub email: String,
-    /// What it may do now, whatever it might when it signed in.
-    pub role: String,
+record! {
+    /// A live session's user.
+    #[derive(Debug)]
+    pub struct Live {
+        /// The user.
+        pub user_id: String,
+        /// Its address.
+        pub email: String,
+        /// What it may do now, whatever it might when it signed in.
+        pub role: String,
+    }
 }
 
 /// Begins a session.

@@ -2,17 +2,20 @@
 //! text must hold on both: `$n` placeholders, no functions that only one of them has.
 
 use bytes::Bytes;
-use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, SqlSafeStr, SqlStr, SqliteConnection};
+use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr, SqlStr, SqliteConnection};
 
+use super::columns;
+use super::embedded;
 use super::error::{Error, Result};
+use super::record::Record;
 
 /// A connection to either database.
 #[derive(Debug)]
 pub enum Db<'c> {
-    /// Embedded.
+    /// Embedded, through sqlx.
     Sqlite(&'c mut SqliteConnection),
+    /// Embedded, on this thread: the writer of deliveries.
+    Embedded(&'c mut embedded::Connection),
     /// A server.
     Postgres(&'c mut PgConnection),
 }
@@ -54,16 +57,6 @@ macro_rules! args {
 }
 pub(crate) use args;
 
-/// A row that can be read from either database.
-pub trait Record:
-    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
-{
-}
-impl<T> Record for T where
-    T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
-{
-}
-
 macro_rules! bound {
     ($query:expr, $args:expr) => {{
         let mut query = $query;
@@ -91,6 +84,7 @@ impl Db<'_> {
                 .execute(&mut **c)
                 .await?
                 .rows_affected(),
+            Self::Embedded(c) => c.execute(sql.as_str(), [args.as_slice()])?,
             Self::Postgres(c) => bound!(sqlx::query(sql), args)
                 .execute(&mut **c)
                 .await?
@@ -115,6 +109,7 @@ impl Db<'_> {
                     .fetch_all(&mut **c)
                     .await?
             }
+            Self::Embedded(c) => c.fetch(sql.as_str(), [args.as_slice()])?,
             Self::Postgres(c) => {
                 bound!(sqlx::query_as(sql), args)
                     .fetch_all(&mut **c)
@@ -145,14 +140,42 @@ impl Db<'_> {
         row.map(|(n,)| n).ok_or(Error::Corrupt("a counter"))
     }
 
-    /// Inserts many rows by as few statements as there are bits in their number, so that each
-    /// size of statement is prepared once. Answers how many rows were written.
+    /// Inserts many rows and answers how many were written.
     ///
-    /// `head` is the text up to `VALUES`, `tail` what follows the values.
+    /// `head` is the text up to `VALUES`, `tail` what follows the values. Postgres is given each
+    /// column as an array, so that one statement serves any number of rows; sqlx on SQLite as few
+    /// statements as there are bits in the number, so that each size is prepared once.
     ///
     /// # Errors
     /// As [`Db::execute`].
     pub async fn insert(
+        &mut self,
+        head: &'static str,
+        tail: &'static str,
+        rows: Vec<Vec<Arg>>,
+    ) -> Result<u64> {
+        let Some(columns) = rows.first().map(Vec::len) else {
+            return Ok(0);
+        };
+        match self {
+            Self::Embedded(c) => {
+                let sql = format!("{head} VALUES {} {tail}", placeholders(1, columns));
+                c.execute(&sql, rows.iter().map(Vec::as_slice))
+            }
+            Self::Postgres(c) => {
+                let columns = columns::by_column(rows);
+                let sql = format!(
+                    "{head} SELECT * FROM UNNEST({}) {tail}",
+                    columns::casts(&columns)
+                );
+                let query = columns::bound(sqlx::query(AssertSqlSafe(sql)), columns);
+                Ok(query.execute(&mut **c).await?.rows_affected())
+            }
+            Self::Sqlite(_) => self.insert_in_chunks(head, tail, rows).await,
+        }
+    }
+
+    async fn insert_in_chunks(
         &mut self,
         head: &'static str,
         tail: &'static str,
@@ -170,7 +193,8 @@ impl Db<'_> {
         Ok(written)
     }
 
-    /// Reads the rows whose column is one of `keys`: `{in}` in the text stands for the list.
+    /// Reads the rows whose column is one of `keys`: `IN {keys}` in the text stands for the list.
+    /// A row may come more than once where the text asks for two columns.
     ///
     /// # Errors
     /// As [`Db::fetch`].
@@ -180,16 +204,38 @@ impl Db<'_> {
         keys: impl IntoIterator<Item = &'k str>,
     ) -> Result<Vec<T>> {
         let keys: Vec<&str> = keys.into_iter().collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self {
+            Self::Embedded(c) => {
+                let keys: Vec<[Arg; 1]> = keys.iter().map(|key| [Arg::from(*key)]).collect();
+                c.fetch(
+                    &sql.replace(KEYS, "= $1"),
+                    keys.iter().map(<[Arg; 1]>::as_slice),
+                )
+            }
+            Self::Postgres(c) => {
+                let sql = AssertSqlSafe(sql.replace(KEYS, "= ANY($1)"));
+                Ok(sqlx::query_as(sql).bind(keys).fetch_all(&mut **c).await?)
+            }
+            Self::Sqlite(_) => self.fetch_in_chunks(sql, &keys).await,
+        }
+    }
+
+    async fn fetch_in_chunks<T: Record>(
+        &mut self,
+        sql: &'static str,
+        keys: &[&str],
+    ) -> Result<Vec<T>> {
         let mut found = Vec::new();
         for chunk in keys.chunks(MAX_KEYS) {
             let size = chunk.len().next_power_of_two();
-            let list: Vec<String> = (1..=size).map(|n| format!("${n}")).collect();
-            let sql = sql.replace("{in}", &format!("({})", list.join(", ")));
             // The last key fills up the list, so that each size of statement is prepared once.
             let padded = (0..size)
                 .map(|n| Arg::from(chunk[n.min(chunk.len() - 1)]))
                 .collect();
-            found.extend(self.fetch(AssertSqlSafe(sql), padded).await?);
+            found.extend(self.fetch(AssertSqlSafe(listed(sql, size)), padded).await?);
         }
         Ok(found)
     }
@@ -206,13 +252,21 @@ impl Db<'_> {
         let keys: Vec<&str> = keys.into_iter().collect();
         let mut changed = 0;
         for chunk in keys.chunks(MAX_KEYS) {
-            let list: Vec<String> = (1..=chunk.len()).map(|n| format!("${n}")).collect();
-            let sql = sql.replace("{in}", &format!("({})", list.join(", ")));
+            let sql = listed(sql, chunk.len());
             let args = chunk.iter().map(|key| Arg::from(*key)).collect();
             changed += self.execute(AssertSqlSafe(sql), args).await?;
         }
         Ok(changed)
     }
+}
+
+/// What stands for the list of keys in a statement.
+const KEYS: &str = "IN {keys}";
+
+/// The statement with a list of `size` placeholders.
+fn listed(sql: &str, size: usize) -> String {
+    let list: Vec<String> = (1..=size).map(|n| format!("${n}")).collect();
+    sql.replace(KEYS, &format!("IN ({})", list.join(", ")))
 }
 
 /// Rows in one INSERT. SQLite looks its parameters up one after the other, so that the time for

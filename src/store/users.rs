@@ -1,24 +1,24 @@
 //! Users in the database.
 
-use sqlx::FromRow;
-
 use super::error::{Error, Result};
 use super::paging::{self, Found, Order, Page, SortKey};
+use super::record::record;
 use super::sql::{Db, Sql, args};
 use crate::domain::email::Email;
 use crate::domain::ids::Id;
 use crate::domain::user::{Role, User};
 
-#[derive(FromRow)]
-struct Row {
-    id: String,
-    email: String,
-    name: String,
-    role: String,
-    calendly_user_uri: Option<String>,
-    created_ms: i64,
-    updated_ms: i64,
-    version: i64,
+record! {
+    struct Row {
+        id: String,
+        email: String,
+        name: String,
+        role: String,
+        calendly_user_uri: Option<String>,
+        created_ms: i64,
+        updated_ms: i64,
+        version: i64,
+    }
 }
 
 /// The columns a [`Row`] is read from.
@@ -202,14 +202,14 @@ pub async fn named<'k>(
     ids: impl IntoIterator<Item = &'k str>,
 ) -> Result<Vec<User>> {
     let mut rows: Vec<Row> = db
-        .fetch_in(select!(" WHERE calendly_user_uri IN {in}"), uris)
+        .fetch_in(select!(" WHERE calendly_user_uri IN {keys}"), uris)
         .await?;
     rows.extend(
-        db.fetch_in::<Row>(select!(" WHERE email_key IN {in}"), email_keys)
+        db.fetch_in::<Row>(select!(" WHERE email_key IN {keys}"), email_keys)
             .await?,
     );
     rows.extend(
-        db.fetch_in::<Row>(select!(" WHERE id IN {in}"), ids)
+        db.fetch_in::<Row>(select!(" WHERE id IN {keys}"), ids)
             .await?,
     );
     parsed(rows)

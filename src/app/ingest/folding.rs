@@ -33,13 +33,13 @@ impl App {
         complete: &BTreeSet<Id>,
     ) -> Result<std::result::Result<(Vec<Answer>, Vec<Event>), Incomplete>> {
         let now_ms = self.now_ms();
-        let mut tx = self.store.begin_fold().await?;
+        let mut tx = self.store.begin_batch().await?;
         let keys: BTreeSet<&str> = batch
             .iter()
             .filter_map(|r| r.delivery.dedupe_key.as_deref())
             .collect();
         let standing = store::deliveries::standing(&mut tx.db(), keys).await?;
-        let statements: Vec<Statement> = batch.iter().filter_map(Received::statement).collect();
+        let statements: Vec<&Statement> = batch.iter().filter_map(Received::statement).collect();
         let world = store::fold::load(&mut tx.db(), &statements, complete).await?;
         let cx = Context {
             now_ms,

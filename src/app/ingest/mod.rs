@@ -215,9 +215,9 @@ fn micros_since(started: Instant) -> u64 {
 }
 
 impl Received {
-    fn statement(&self) -> Option<Statement> {
+    fn statement(&self) -> Option<&Statement> {
         match &self.meaning {
-            Ok(Meaning::Statement(statement)) => Some(statement.clone()),
+            Ok(Meaning::Statement(statement)) => Some(statement),
             _ => None,
         }
     }

@@ -55,7 +55,7 @@ impl App {
             }
             return Ok(Ok((answer, Vec::new())));
         }
-        let statements: Vec<Statement> = received.statement().into_iter().collect();
+        let statements: Vec<&Statement> = received.statement().into_iter().collect();
         let world = store::fold::load(&mut tx.db(), &statements, complete).await?;
         let cx = Context {
             now_ms,

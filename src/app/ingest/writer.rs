@@ -2,10 +2,12 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::{Answer, App, Error, Received, Result, micros_since};
 use crate::app::error::chain;
@@ -19,6 +21,9 @@ const BATCH: usize = 256;
 
 /// How many bytes of bodies share a commit at most.
 const BATCH_BYTES: usize = 8 << 20;
+
+/// How long a commit may take; Calendly waits 15 s for an answer.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// How often a delivery is tried by itself before it is given up and left to Calendly's retry.
 const ATTEMPTS: usize = 3;
@@ -63,6 +68,28 @@ impl Queue {
 }
 
 impl Writer {
+    /// Runs on a thread of its own, because on SQLite its statements block it. The answer comes
+    /// when it has stopped.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(
+        self,
+        app: Arc<App>,
+        stop: oneshot::Receiver<()>,
+    ) -> std::io::Result<oneshot::Receiver<()>> {
+        let (stopped, done) = oneshot::channel();
+        let runtime = tokio::runtime::Handle::current();
+        let run = move || {
+            runtime.block_on(self.run(app, stop));
+            let _ = stopped.send(());
+        };
+        std::thread::Builder::new()
+            .name("deliveries".to_owned())
+            .spawn(run)?;
+        Ok(done)
+    }
+
     /// Folds what comes until the queue is closed and empty, or `stop` is given and it is empty.
     pub async fn run(mut self, app: Arc<App>, mut stop: oneshot::Receiver<()>) {
         let mut jobs = Vec::with_capacity(BATCH);
@@ -94,6 +121,16 @@ fn bounded(jobs: &mut Vec<Job>) -> Vec<Job> {
     jobs.drain(..fitting.max(1)).collect()
 }
 
+/// The database fails: all are left to Calendly's retry.
+fn unavailable(batch: &[Received], error: &Error) -> Vec<Result<Answer>> {
+    tracing::error!(
+        deliveries = batch.len(),
+        error = chain(error),
+        "deliveries could not be committed and are refused"
+    );
+    batch.iter().map(|_| Err(Error::Busy)).collect()
+}
+
 impl App {
     async fn write_batch(&self, jobs: Vec<Job>) {
         let (mut batch, replies): (Vec<_>, Vec<_>) = jobs
@@ -110,8 +147,14 @@ impl App {
                 batch_size: size as u64,
             });
         }
-        let answers = match self.fold_caught(&batch).await {
+        let mut folded = self.fold_caught(&batch).await;
+        if folded.as_ref().is_err_and(Error::is_transient) {
+            // A connection that was lost: the next attempt makes a new one.
+            folded = self.fold_caught(&batch).await;
+        }
+        let answers = match folded {
             Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(error) if error.is_transient() => unavailable(&batch, &error),
             Err(error) => self.fold_one_by_one(&batch, error).await,
         };
         for (reply, answer) in replies.into_iter().zip(answers) {
@@ -163,9 +206,13 @@ impl App {
         answers.pop().ok_or(Error::Busy)
     }
 
-    /// Folds, and takes a panic for a failure: the writer must outlive any delivery.
+    /// Folds, and takes a panic or a database that says nothing for a failure: the writer must
+    /// outlive any delivery and any line.
     async fn fold_caught(&self, batch: &[Received]) -> Result<Vec<Answer>> {
-        let folded = AssertUnwindSafe(self.fold(batch)).catch_unwind().await;
-        folded.unwrap_or_else(|_| Err(Error::Internal("folding panicked".into())))
+        let fold = timeout(LIMIT, self.fold(batch));
+        match AssertUnwindSafe(fold).catch_unwind().await {
+            Ok(folded) => folded.unwrap_or(Err(Error::Busy)),
+            Err(_) => Err(Error::Internal("folding panicked".into())),
+        }
     }
 }

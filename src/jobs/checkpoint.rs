@@ -1,0 +1,55 @@
+//! Keeps SQLite's write-ahead log short: when it is long, and whenever writing pauses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::app::error::chain;
+use crate::store;
+
+/// How often to look while deliveries are written.
+const PACE: Duration = Duration::from_millis(200);
+
+/// How long the log may get before it is copied while deliveries are still being written, in
+/// pages of 4 KiB: 200 MB. Pages that change again and again are copied once, so a long log is
+/// cheaper when much is written.
+const LONG: i64 = 50_000;
+
+/// Copies the log until the program stops.
+pub async fn run(app: Arc<App>, stop: CancellationToken) {
+    stop.run_until_cancelled(keep_short(&app)).await;
+}
+
+async fn keep_short(app: &App) {
+    let mut head = app.log.watch_head();
+    while head.changed().await.is_ok() {
+        loop {
+            sleep(PACE).await;
+            let written = head.has_changed().unwrap_or_default();
+            head.mark_unchanged();
+            if let Err(error) = once(app, !written).await {
+                tracing::warn!(error = chain(&error), "the write-ahead log was not copied");
+            }
+            if !written {
+                break;
+            }
+        }
+    }
+}
+
+/// Copies the log into the file when it is long, or whatever its length when nothing is being
+/// written.
+///
+/// # Errors
+/// When the database fails.
+pub async fn once(app: &App, quiet: bool) -> store::Result<()> {
+    match app.store.wal().await? {
+        Some(wal) if wal.pages > LONG || quiet && wal.copied < wal.pages => {
+            app.store.checkpoint().await
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,59 @@
+//! Postgres on a connection that the writer of deliveries keeps.
+//!
+//! A pool asks a connection whether it lives when it is taken and when it is given back; each
+//! question costs a writer with one delivery to commit about as much as the commit itself.
+
+use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::{Connection, Executor};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
+
+use super::dialect;
+use super::error::Result;
+
+/// The writer's connection; none before the first batch, and after a failure.
+pub(super) type Slot = Option<PgConnection>;
+
+/// A transaction on the kept connection, which has the turn to fold. Dropping it closes the
+/// connection, which rolls it back.
+#[derive(Debug)]
+pub struct Transaction {
+    slot: OwnedMutexGuard<Slot>,
+    connection: Option<PgConnection>,
+}
+
+impl Transaction {
+    /// Begins, and waits for the turn to fold among the nodes.
+    pub(super) async fn begin(mut slot: OwnedMutexGuard<Slot>, pool: &PgPool) -> Result<Self> {
+        if pool.is_closed() {
+            return Err(sqlx::Error::PoolClosed.into());
+        }
+        // A kept connection may have died since; a new one tells whether the database has.
+        if let Some(mut kept) = slot.take()
+            && kept.execute(dialect::BEGIN_FOLD_POSTGRES).await.is_ok()
+        {
+            let connection = Some(kept);
+            return Ok(Self { slot, connection });
+        }
+        let options = pool.connect_options();
+        let connect = timeout(dialect::ACQUIRE, PgConnection::connect_with(&options));
+        let mut fresh = connect.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        fresh.execute(dialect::BEGIN_FOLD_POSTGRES).await?;
+        let connection = Some(fresh);
+        Ok(Self { slot, connection })
+    }
+
+    /// The connection, to run statements on.
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        self.connection
+            .as_mut()
+            .expect("it is taken by commit alone, which takes the transaction")
+    }
+
+    /// Makes it durable and keeps the connection for the next one.
+    pub(super) async fn commit(mut self) -> Result<()> {
+        self.connection().execute("COMMIT").await?;
+        *self.slot = self.connection.take();
+        Ok(())
+    }
+}
