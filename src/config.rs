@@ -96,6 +96,10 @@ pub struct ServeArgs {
     /// How many days events can be replayed
     #[arg(long, env = "BOOKBELL_EVENT_RETENTION_DAYS", default_value = "30")]
     event_retention_days: String,
+    /// How many days the bodies and headers of deliveries are kept; what they said stays, and the
+    /// same event is still a duplicate [default: for ever]
+    #[arg(long, env = "BOOKBELL_DELIVERY_RETENTION_DAYS")]
+    delivery_retention_days: Option<String>,
     /// Logging.
     #[command(flatten)]
     pub log: LogArgs,
@@ -127,6 +131,8 @@ pub struct Config {
     pub socket_path: String,
     /// How long events are kept, in milliseconds.
     pub event_retention_ms: i64,
+    /// How long the bodies and headers of deliveries are kept, in milliseconds; `None` for ever.
+    pub delivery_retention_ms: Option<i64>,
 }
 
 /// A setting that cannot be used, said in one line that never shows a secret.
@@ -174,7 +180,13 @@ impl TryFrom<ServeArgs> for Config {
             admin_password: admin_password(set(args.admin_password))?,
             cors_origins: cors_origins(args.cors_origins.as_deref())?,
             socket_path: socket_path(&args.socket_path)?,
-            event_retention_ms: retention_ms(&args.event_retention_days)?,
+            event_retention_ms: retention_ms(
+                "BOOKBELL_EVENT_RETENTION_DAYS",
+                &args.event_retention_days,
+            )?,
+            delivery_retention_ms: given(args.delivery_retention_days)
+                .map(|days| retention_ms("BOOKBELL_DELIVERY_RETENTION_DAYS", &days))
+                .transpose()?,
         })
     }
 }
@@ -254,8 +266,8 @@ fn number(variable: &'static str, text: &str, max: u64) -> Result<u64, InvalidSe
     })
 }
 
-fn retention_ms(text: &str) -> Result<i64, InvalidSetting> {
-    let days = number("BOOKBELL_EVENT_RETENTION_DAYS", text, 36_500)?;
+fn retention_ms(variable: &'static str, text: &str) -> Result<i64, InvalidSetting> {
+    let days = number(variable, text, 36_500)?;
     Ok(i64::try_from(days).unwrap_or(36_500) * 24 * 60 * 60 * 1000)
 }
 

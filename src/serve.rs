@@ -107,6 +107,7 @@ fn settings(config: &Config, jwt_secret: Secret, public_url: String) -> Settings
         signature_tolerance_s: config.signature_tolerance_s,
         jwt_secret,
         event_retention_ms: config.event_retention_ms,
+        delivery_retention_ms: config.delivery_retention_ms,
         public_url,
     }
 }
@@ -136,6 +137,7 @@ impl Running {
             tokio::spawn(jobs::follow::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::refusals::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::retention::run(Arc::clone(app), stop.clone())),
+            tokio::spawn(jobs::search::run(Arc::clone(app), stop.clone())),
         ];
         let sockets = Sockets::new(Arc::clone(app), &config.socket_path);
         let router = sockets.add_to(http::router(Arc::clone(app)));

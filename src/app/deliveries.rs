@@ -54,6 +54,34 @@ impl App {
         })
     }
 
+    /// Empties a stretch of the deliveries that are older than they are kept, beginning behind
+    /// `after`: body and headers go, the record stays. Answers where to go on; `None` at the end.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_bodies(&self, after: Option<&Position>) -> Result<Option<Position>> {
+        const STEP: i64 = 500;
+        let Some(kept_ms) = self.settings.delivery_retention_ms else {
+            return Ok(None);
+        };
+        let before_ms = self.now_ms() - kept_ms;
+        // They are looked for without the lock that deliveries wait for.
+        let mut reader = self.store.read().await?;
+        let mut old = store::deliveries::oldest(&mut reader.db(), before_ms, after, STEP).await?;
+        drop(reader);
+        let full: Vec<&str> = old
+            .iter()
+            .filter(|(_, has_body)| *has_body)
+            .map(|(position, _)| position.id.as_str())
+            .collect();
+        if !full.is_empty() {
+            let mut tx = self.store.begin().await?;
+            store::deliveries::empty(&mut tx.db(), full).await?;
+            self.commit(tx, Vec::new()).await?;
+        }
+        Ok(old.pop().map(|(last, _)| last))
+    }
+
     /// Counts deliveries by status, and refused requests by code.
     ///
     /// # Errors

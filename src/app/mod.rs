@@ -13,6 +13,7 @@ pub mod password;
 pub mod proposals;
 pub mod prospects;
 pub mod refusals;
+mod search;
 pub mod users;
 
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub jwt_secret: Secret,
     /// How long events are kept, in milliseconds.
     pub event_retention_ms: i64,
+    /// How long the bodies and headers of deliveries are kept, in milliseconds; `None` for ever.
+    pub delivery_retention_ms: Option<i64>,
     /// Where the program is reached from outside, without a slash at the end.
     pub public_url: String,
 }

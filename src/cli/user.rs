@@ -111,6 +111,7 @@ async fn open(store: Store) -> anyhow::Result<Arc<App>> {
         signing_keys: Vec::new(),
         signature_tolerance_s: 0,
         jwt_secret: Secret::new(String::new()),
+        delivery_retention_ms: None,
         event_retention_ms: i64::MAX,
         public_url: String::new(),
     };

@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod follow;
 pub mod refusals;
 pub mod retention;
+pub mod search;
 
 use crate::app::error::chain;
 use std::time::Duration;

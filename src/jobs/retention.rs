@@ -1,25 +1,54 @@
-//! Forgets what is kept long enough: events past their retention, and sessions that are over.
+//! Forgets what is kept long enough: events and raw deliveries past their retention, and sessions
+//! that are over.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Result};
+use crate::store::paging::Position;
 
 const PERIOD: Duration = Duration::from_mins(10);
 
+/// Between two steps, so that deliveries that waited are written in between.
+const BREATH: Duration = Duration::from_millis(20);
+
+/// How often all old deliveries are looked at, and not only those that grew old since: one that
+/// was held may have been processed.
+const PASSES: u32 = 6 * 24;
+
 /// Forgets until the program stops.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
-    super::every(PERIOD, "retention", stop, || once(&app)).await;
+    let emptied = Mutex::new((0, None));
+    let pass = || async {
+        let (passes, emptied) = &mut *emptied.lock().await;
+        if *passes % PASSES == 0 {
+            *emptied = None;
+        }
+        *passes += 1;
+        once(&app, emptied).await
+    };
+    // A pass over a large archive takes minutes, and may end in the middle.
+    let passes = super::every(PERIOD, "retention", stop.clone(), pass);
+    stop.run_until_cancelled(passes).await;
 }
 
 /// Forgets whatever is due, a stretch at a time, so that writers get their turn in between.
+/// Deliveries up to `emptied` are known to be empty.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn once(app: &App) -> Result<()> {
-    while app.forget_events().await? > 0 {}
+pub async fn once(app: &App, emptied: &mut Option<Position>) -> Result<()> {
+    while app.forget_events().await? > 0 {
+        sleep(BREATH).await;
+    }
+    while let Some(last) = app.forget_bodies(emptied.as_ref()).await? {
+        *emptied = Some(last);
+        sleep(BREATH).await;
+    }
     app.forget_sessions().await?;
     Ok(())
 }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::counts::{self, Change, Counted, Which};
 use super::error::{Error, Result};
-use super::paging::{self, Found, Order, Page, SortKey};
+use super::paging::{self, Found, Order, Page, Position, SortKey};
 use super::record::record;
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason, Standing};
@@ -123,6 +124,20 @@ pub async fn standing<'k>(
 /// # Errors
 /// [`Error::Conflict`] when one of the events has a delivery already.
 pub async fn insert(db: &mut Db<'_>, deliveries: &[Delivery]) -> Result<()> {
+    let mut change = Change::default();
+    insert_counted(db, deliveries, &mut change).await?;
+    change.write(db).await
+}
+
+/// Archives new deliveries, as [`insert`], and notes what that does to the counts.
+pub(super) async fn insert_counted(
+    db: &mut Db<'_>,
+    deliveries: &[Delivery],
+    change: &mut Change,
+) -> Result<()> {
+    for delivery in deliveries {
+        change.enter_delivery(delivery);
+    }
     let head = "INSERT INTO delivery (id, status, reason, event, dedupe_key, duplicate_of, \
         connection_id, received_ms, signed_ms, prospect_id, proposal_id, headers, timings, body)";
     db.insert(head, "", deliveries.iter().map(row_of).collect())
@@ -161,9 +176,12 @@ pub async fn close_as_duplicate(db: &mut Db<'_>, held: &Id, of: &Id) -> Result<(
         DeliveryStatus::Quarantined.name(),
     );
     let reason = Reason::Duplicate.name();
+    let mut change = Change::default();
+    change.leave_delivery(db, held).await?;
     db.execute(sql, args![ignored, reason, of, held, held_status])
         .await?;
-    Ok(())
+    change.return_delivery(db, held).await?;
+    change.write(db).await
 }
 
 /// Records what became of a delivery that was replayed.
@@ -183,11 +201,13 @@ pub async fn settle(db: &mut Db<'_>, d: &Delivery) -> Result<()> {
         d.proposal_id.as_ref(),
         &d.id,
     ];
-    if db.execute(sql, args).await? == 1 {
-        Ok(())
-    } else {
-        Err(Error::Conflict(None))
+    let mut change = Change::default();
+    change.leave_delivery(db, &d.id).await?;
+    if db.execute(sql, args).await? != 1 {
+        return Err(Error::Conflict(None));
     }
+    change.enter_delivery(d);
+    change.write(db).await
 }
 
 /// Adds to the count of refused requests with a code.
@@ -220,8 +240,53 @@ pub async fn refused(db: &mut Db<'_>) -> Result<Vec<(String, i64)>> {
 pub async fn prune_refused(db: &mut Db<'_>, keep: i64) -> Result<u64> {
     let sql = "DELETE FROM delivery WHERE status = $1 AND id NOT IN (SELECT id FROM delivery \
         WHERE status = $1 ORDER BY received_ms DESC, id DESC LIMIT $2)";
-    db.execute(sql, args![DeliveryStatus::Rejected.name(), keep])
-        .await
+    let rejected = DeliveryStatus::Rejected.name();
+    let gone = db.execute(sql, args![rejected, keep]).await?;
+    let mut change = Change::default();
+    change.lose_deliveries(rejected, gone);
+    change.write(db).await?;
+    Ok(gone)
+}
+
+/// The next deliveries received before `before_ms`, the oldest first, each with whether it has a
+/// body that may go. Held ones keep theirs: they are still to be looked at.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn oldest(
+    db: &mut Db<'_>,
+    before_ms: i64,
+    after: Option<&Position>,
+    limit: i64,
+) -> Result<Vec<(Position, bool)>> {
+    let mut sql = Sql::new("SELECT received_ms, id, status, body IS NOT NULL FROM delivery");
+    sql.filter("received_ms < ?", args![before_ms]);
+    if let Some(Position { key, id }) = after {
+        sql.filter(
+            "(received_ms, id) > (?, ?)",
+            args![key.clone(), id.as_str()],
+        );
+    }
+    sql.push(" ORDER BY received_ms, id LIMIT ?", args![limit]);
+    let (text, args) = sql.build();
+    let rows: Vec<(i64, String, String, bool)> = db.fetch(text, args).await?;
+    let held = DeliveryStatus::Quarantined.name();
+    let read = |(received_ms, id, status, has_body): (i64, String, String, bool)| {
+        let key = SortKey::Int(received_ms);
+        (Position { key, id }, has_body && status != held)
+    };
+    Ok(rows.into_iter().map(read).collect())
+}
+
+/// Drops body and headers of deliveries; the rest stays, above all the key by which the same
+/// event is known again.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn empty<'k>(db: &mut Db<'_>, ids: impl IntoIterator<Item = &'k str>) -> Result<u64> {
+    let sql = "UPDATE delivery SET body = NULL, headers = '{}' \
+        WHERE id IN {keys} AND status <> 'quarantined'";
+    db.execute_in(sql, ids).await
 }
 
 /// Which deliveries a list shows.
@@ -238,6 +303,16 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The count that is kept of these; `None` when it must be made.
+    fn which(&self) -> Option<Which<'_>> {
+        let timed = self.since_ms.is_some() || self.until_ms.is_some();
+        (!timed).then(|| Which {
+            status: self.status.map(DeliveryStatus::name),
+            kind: self.event.as_deref(),
+            ..Which::all(Counted::Delivery)
+        })
+    }
+
     fn apply(&self, sql: &mut Sql) {
         if let Some(status) = self.status {
             sql.filter("status = ?", args![status.name()]);
@@ -259,15 +334,21 @@ impl Filter {
 /// # Errors
 /// As [`find`].
 pub async fn list(db: &mut Db<'_>, filter: &Filter, page: Page) -> Result<Found<Delivery>> {
-    let mut count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM delivery");
-    filter.apply(&mut count);
+    let total = match filter.which() {
+        Some(which) => counts::total(db, which).await?,
+        None => {
+            let mut count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM delivery");
+            filter.apply(&mut count);
+            paging::count(db, count).await?
+        }
+    };
     let mut sql = Sql::new(select!("NULL AS body", ""));
     filter.apply(&mut sql);
     let order = Order {
         behind: "(received_ms, id) < (?, ?)",
         by: " ORDER BY received_ms DESC, id DESC LIMIT ?",
     };
-    paging::read::<Row>(db, count, sql, order, page)
+    paging::read::<Row>(db, total, sql, order, page)
         .await?
         .parsed()
 }
@@ -283,6 +364,5 @@ pub fn sort_key(delivery: &Delivery) -> SortKey {
 /// # Errors
 /// [`Error::Database`].
 pub async fn counts(db: &mut Db<'_>) -> Result<Vec<(String, i64)>> {
-    let sql = "SELECT status, CAST(COUNT(*) AS BIGINT) FROM delivery GROUP BY status";
-    db.fetch(sql, args![]).await
+    counts::by_status(db, Which::all(Counted::Delivery)).await
 }

@@ -38,6 +38,15 @@ pub const EVENTS_CHANNEL: &str = "bookbell_events";
 pub(super) const BEGIN_FOLD_POSTGRES: &str =
     "BEGIN; SELECT pg_advisory_xact_lock(7309939834921446)";
 
+/// Makes the index of trigrams, which SQLite has from its migration. One node at a time does so.
+/// The list of what is not yet sorted in is kept short, because each search reads all of it.
+pub(super) const PREPARE_SEARCH_POSTGRES: &[&str] = &[
+    "SELECT CAST(pg_advisory_xact_lock(7309939834921447) AS TEXT)",
+    "CREATE EXTENSION IF NOT EXISTS pg_trgm",
+    "CREATE INDEX IF NOT EXISTS prospect_search_text ON prospect_search \
+        USING gin (text gin_trgm_ops) WITH (gin_pending_list_limit = 256)",
+];
+
 /// SQLite takes the write lock at once: a transaction that reads first and writes later fails
 /// when another wrote in between.
 pub(super) const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";

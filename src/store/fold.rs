@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::counts::Change;
 use super::error::Result;
 use super::json;
 use super::record::record;
 use super::sql::{Arg, Db, args};
-use super::{proposals, prospects, users};
+use super::{deliveries, proposals, prospects, users};
+use crate::domain::delivery::Delivery;
 use crate::domain::ids::Id;
 use crate::domain::invitee::{InviteeFacts, InviteeUri};
 use crate::domain::profile::Profile;
@@ -220,32 +222,43 @@ async fn load_directory(
     ))
 }
 
-/// Writes back what changed.
+/// Archives the deliveries and writes back what they changed.
 ///
 /// # Errors
 /// [`super::Error::Conflict`] when somebody else changed a record since it was loaded: load again.
-pub async fn write(db: &mut Db<'_>, world: &World) -> Result<()> {
+pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Result<()> {
+    // All counts of a batch are one change at its end.
+    let mut change = Change::default();
+    deliveries::insert_counted(db, archived, &mut change).await?;
+    write_records(db, world, &mut change).await?;
+    write_invitees(db, world).await?;
+    write_forms(db, world).await?;
+    change.write(db).await
+}
+
+async fn write_records(db: &mut Db<'_>, world: &World, change: &mut Change) -> Result<()> {
     let dirty = &world.dirty;
     let (kept, gone): (Vec<&Id>, Vec<&Id>) = dirty
         .prospects
         .iter()
         .partition(|id| world.prospects.contains_key(*id));
     let changed: Vec<&Prospect> = kept.iter().map(|id| &world.prospects[*id]).collect();
-    prospects::write(db, &changed).await?;
+    prospects::write_counted(db, &changed, change).await?;
     let (kept, gone_proposals): (Vec<&Id>, Vec<&Id>) = dirty
         .proposals
         .iter()
         .partition(|id| world.proposals.contains_key(*id));
     let changed: Vec<&Proposal> = kept.iter().map(|id| &world.proposals[*id]).collect();
-    proposals::write(db, &changed).await?;
+    proposals::write_counted(db, &changed, change).await?;
     let delete = "DELETE FROM proposal WHERE id IN {keys}";
+    change.leave_proposals(db, &gone_proposals).await?;
     db.execute_in(delete, gone_proposals.into_iter().map(Id::as_str))
         .await?;
     let delete = "DELETE FROM prospect WHERE id IN {keys}";
+    change.leave_prospects(db, &gone).await?;
     db.execute_in(delete, gone.into_iter().map(Id::as_str))
         .await?;
-    write_invitees(db, world).await?;
-    write_forms(db, world).await
+    Ok(())
 }
 
 async fn write_invitees(db: &mut Db<'_>, world: &World) -> Result<()> {

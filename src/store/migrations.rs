@@ -16,6 +16,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/postgres/0001_start.sql"),
     ),
     (
+        2,
+        "counts_and_search",
+        include_str!("../../migrations/sqlite/0002_counts_and_search.sql"),
+        include_str!("../../migrations/postgres/0002_counts_and_search.sql"),
+    ),
+    (
         3,
         "write_path",
         include_str!("../../migrations/sqlite/0003_write_path.sql"),

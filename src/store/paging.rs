@@ -58,16 +58,20 @@ pub(super) struct Order {
     pub(super) by: &'static str,
 }
 
-/// Reads a page of rows, with one more than asked for when there is another page, and counts all.
+/// Counts rows, where no count is kept of them.
+pub(super) async fn count(db: &mut Db<'_>, count: Sql) -> Result<i64> {
+    let (text, args) = count.build();
+    db.fetch_int(text, args).await
+}
+
+/// Reads a page of rows, with one more than asked for when there is another page.
 pub(super) async fn read<T: Record>(
     db: &mut Db<'_>,
-    count: Sql,
+    total: i64,
     mut rows: Sql,
     order: Order,
     page: Page,
 ) -> Result<Found<T>> {
-    let (text, args) = count.build();
-    let total = db.fetch_int(text, args).await?;
     if let Some(position) = page.after {
         rows.filter(order.behind, args![position.key, position.id]);
     }

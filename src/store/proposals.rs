@@ -1,9 +1,10 @@
 //! Proposals in the database.
 
+use super::counts::{Change, Counted, Which};
 use super::error::{Error, Result};
 use super::json;
+use super::listing::{OwnerFilter, Scope, filter_owner};
 use super::paging::{self, Direction, Found, Order, Page, SortKey};
-use super::prospects::{OwnerFilter, filter_owner};
 use super::record::record;
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::ids::Id;
@@ -138,6 +139,23 @@ pub async fn by_prospects(
 /// # Errors
 /// [`Error::Conflict`] when a row was changed meanwhile or its prospect is gone.
 pub async fn write(db: &mut Db<'_>, proposals: &[&Proposal]) -> Result<()> {
+    let mut change = Change::default();
+    write_counted(db, proposals, &mut change).await?;
+    change.write(db).await
+}
+
+/// Writes proposals, as [`write`], and notes what that does to the counts.
+pub(super) async fn write_counted(
+    db: &mut Db<'_>,
+    proposals: &[&Proposal],
+    change: &mut Change,
+) -> Result<()> {
+    let there = proposals.iter().filter(|p| p.version > 0);
+    let there: Vec<&Id> = there.map(|p| &p.id).collect();
+    change.leave_proposals(db, &there).await?;
+    for proposal in proposals {
+        change.enter_proposal(proposal);
+    }
     let head = "INSERT INTO proposal (id, prospect_id, conversation_id, owner_id, status, title, \
         start_ms, end_ms, timezone, location, hosts, guests, answers, tracking, cancellation, \
         no_show_ms, history, cancel_url, reschedule_url, source, decisions, edited, \
@@ -214,11 +232,13 @@ pub async fn dismiss(db: &mut Db<'_>, proposal: &Proposal) -> Result<()> {
 /// [`Error::Conflict`] when it was changed meanwhile.
 async fn delete(db: &mut Db<'_>, proposal: &Proposal) -> Result<()> {
     let sql = "DELETE FROM proposal WHERE id = $1 AND version = $2";
+    let mut change = Change::default();
+    change.leave_proposals(db, &[&proposal.id]).await?;
     match db
         .execute(sql, args![&proposal.id, proposal.version])
         .await?
     {
-        1 => Ok(()),
+        1 => change.write(db).await,
         _ => Err(Error::Conflict(None)),
     }
 }
@@ -252,6 +272,19 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// How many there are, when that is kept.
+    async fn known(&self, db: &mut Db<'_>) -> Result<Option<i64>> {
+        if self.prospect_id.is_some() || self.from.is_some() || self.to.is_some() {
+            return Ok(None);
+        }
+        let scope = Scope::of(self.owner.as_ref(), self.visible_to.as_ref());
+        let which = Which {
+            status: self.status.map(ProposalStatus::name),
+            ..Which::all(Counted::Proposal)
+        };
+        scope.total(db, which).await.map(Some)
+    }
+
     fn apply(&self, sql: &mut Sql) {
         if let Some(status) = self.status {
             sql.filter("status = ?", args![status.name()]);
@@ -279,8 +312,13 @@ pub async fn list(
     sort: Sort,
     page: Page,
 ) -> Result<Found<Proposal>> {
-    let mut count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM proposal");
-    filter.apply(&mut count);
+    let total = if let Some(known) = filter.known(db).await? {
+        known
+    } else {
+        let mut count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM proposal");
+        filter.apply(&mut count);
+        paging::count(db, count).await?
+    };
     let mut sql = Sql::new(select!(""));
     filter.apply(&mut sql);
     let (behind, by) = match sort {
@@ -305,7 +343,7 @@ pub async fn list(
             " ORDER BY COALESCE(start_ms, 0), id LIMIT ?",
         ),
     };
-    paging::read::<Row>(db, count, sql, Order { behind, by }, page)
+    paging::read::<Row>(db, total, sql, Order { behind, by }, page)
         .await?
         .parsed()
 }

@@ -1,17 +1,19 @@
 //! Prospects in the database.
 
+use super::counts::{self, Change, Counted, Which};
 use super::error::{Error, Result};
 use super::json;
-use super::paging::{self, Direction, Found, Order, Page, SortKey};
+pub use super::listing::{Filter, OwnerFilter, Sort, list, sort_key};
 use super::record::record;
-use super::sql::{Arg, Db, Sql, args};
+use super::sql::{Arg, Db, args};
 use crate::domain::email::Email;
 use crate::domain::ids::Id;
 use crate::domain::prospect::{FoldKey, Prospect, ProspectStatus};
 use crate::domain::source::Source;
 
 record! {
-    struct Row {
+    /// A row as the columns of [`select`] are read.
+    pub(super) struct Row {
         id: String,
         owner_id: Option<String>,
         conversation_id: String,
@@ -49,6 +51,7 @@ macro_rules! select {
         )
     };
 }
+pub(super) use select;
 
 impl TryFrom<Row> for Prospect {
     type Error = Error;
@@ -143,6 +146,23 @@ pub async fn by_addresses<'k>(
 /// # Errors
 /// [`Error::Conflict`] when a row was changed meanwhile or a unique value is taken.
 pub async fn write(db: &mut Db<'_>, prospects: &[&Prospect]) -> Result<()> {
+    let mut change = Change::default();
+    write_counted(db, prospects, &mut change).await?;
+    change.write(db).await
+}
+
+/// Writes prospects, as [`write`], and notes what that does to the counts.
+pub(super) async fn write_counted(
+    db: &mut Db<'_>,
+    prospects: &[&Prospect],
+    change: &mut Change,
+) -> Result<()> {
+    let there = prospects.iter().filter(|p| p.version > 0);
+    let there: Vec<&Id> = there.map(|p| &p.id).collect();
+    change.leave_prospects(db, &there).await?;
+    for prospect in prospects {
+        change.enter_prospect(prospect);
+    }
     let head = "INSERT INTO prospect (id, owner_id, conversation_id, firstname, lastname, email, \
         email_key, phone, company, status, source, notes, timezone, tracking, last_booking_ms, \
         edited, profile, fold_owner_id, fold_email_key, form_only, name_key, search_text, \
@@ -205,142 +225,24 @@ fn row_of(p: &Prospect) -> Vec<Arg> {
 /// [`Error::Conflict`] when it was changed meanwhile or still has proposals.
 pub async fn delete(db: &mut Db<'_>, prospect: &Prospect) -> Result<()> {
     let sql = "DELETE FROM prospect WHERE id = $1 AND version = $2";
+    let mut change = Change::default();
+    change.leave_prospects(db, &[&prospect.id]).await?;
     match db
         .execute(sql, args![&prospect.id, prospect.version])
         .await?
     {
-        1 => Ok(()),
+        1 => change.write(db).await,
         _ => Err(Error::Conflict(None)),
     }
 }
 
-/// What a list of prospects is sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
-    /// When it was made.
-    Created(Direction),
-    /// When it changed.
-    Updated,
-    /// First name, then last.
-    Name,
-}
-
-/// Whose prospects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OwnerFilter {
-    /// This user's.
-    User(Id),
-    /// Nobody's.
-    Nobody,
-}
-
-/// Which prospects a list shows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only with this status.
-    pub status: Option<ProspectStatus>,
-    /// Only this owner's.
-    pub owner: Option<OwnerFilter>,
-    /// Only what this user owns, whatever else is asked: what a member may see.
-    pub visible_to: Option<Id>,
-    /// Only from this source.
-    pub source: Option<Source>,
-    /// Only with this text in name, e-mail, phone or company, in the form search compares.
-    pub search: Option<String>,
-}
-
-impl Filter {
-    fn apply(&self, sql: &mut Sql) {
-        if let Some(status) = self.status {
-            sql.filter("status = ?", args![status.name()]);
-        }
-        filter_owner(sql, self.owner.as_ref(), self.visible_to.as_ref());
-        if let Some(source) = self.source {
-            sql.filter("source = ?", args![source.name()]);
-        }
-        if let Some(search) = &self.search {
-            sql.filter("search_text LIKE ? ESCAPE '!'", args![like(search)]);
-        }
-    }
-}
-
-/// Keeps to what is asked for, and to what the caller may see, whatever is asked for.
-pub(super) fn filter_owner(sql: &mut Sql, owner: Option<&OwnerFilter>, visible_to: Option<&Id>) {
-    match owner {
-        Some(OwnerFilter::User(id)) => sql.filter("owner_id = ?", args![id]),
-        Some(OwnerFilter::Nobody) => sql.filter("owner_id IS NULL", args![]),
-        None => {}
-    }
-    if let Some(user) = visible_to {
-        sql.filter("owner_id = ?", args![user]);
-    }
-}
-
-/// A LIKE pattern that finds the text anywhere, `%` and `_` taken as they are.
-fn like(text: &str) -> String {
-    let escaped = text
-        .replace('!', "!!")
-        .replace('%', "!%")
-        .replace('_', "!_");
-    format!("%{escaped}%")
-}
-
-/// Lists prospects.
-///
-/// # Errors
-/// As [`find`].
-pub async fn list(
-    db: &mut Db<'_>,
-    filter: &Filter,
-    sort: Sort,
-    page: Page,
-) -> Result<Found<Prospect>> {
-    let mut count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM prospect");
-    filter.apply(&mut count);
-    let mut sql = Sql::new(select!(""));
-    filter.apply(&mut sql);
-    let (behind, by) = match sort {
-        Sort::Created(Direction::Descending) => (
-            "(created_ms, id) < (?, ?)",
-            " ORDER BY created_ms DESC, id DESC LIMIT ?",
-        ),
-        Sort::Created(Direction::Ascending) => (
-            "(created_ms, id) > (?, ?)",
-            " ORDER BY created_ms, id LIMIT ?",
-        ),
-        Sort::Updated => (
-            "(updated_ms, id) < (?, ?)",
-            " ORDER BY updated_ms DESC, id DESC LIMIT ?",
-        ),
-        Sort::Name => ("(name_key, id) > (?, ?)", " ORDER BY name_key, id LIMIT ?"),
-    };
-    paging::read::<Row>(db, count, sql, Order { behind, by }, page)
-        .await?
-        .parsed()
-}
-
-/// The value a prospect has in a sorted list.
-#[must_use]
-pub fn sort_key(prospect: &Prospect, sort: Sort) -> SortKey {
-    match sort {
-        Sort::Created(_) => SortKey::Int(prospect.created_ms),
-        Sort::Updated => SortKey::Int(prospect.updated_ms),
-        Sort::Name => SortKey::Text(prospect.name_key()),
-    }
-}
-
-/// How many prospects there are by status.
+/// How many prospects there are by status, where there are any.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn counts(db: &mut Db<'_>, visible_to: Option<&Id>) -> Result<Vec<(String, i64)>> {
-    let mut sql = Sql::new("SELECT status, CAST(COUNT(*) AS BIGINT) FROM prospect");
-    if let Some(user) = visible_to {
-        sql.filter("owner_id = ?", args![user]);
-    }
-    sql.push(" GROUP BY status", args![]);
-    let (text, args) = sql.build();
-    db.fetch(text, args).await
+    let which = Which::all(Counted::Prospect).of(visible_to.map(Id::as_str));
+    counts::by_status(db, which).await
 }
 
 /// A few prospects of an owner, to hand over before the user goes.
@@ -350,7 +252,7 @@ pub async fn counts(db: &mut Db<'_>, visible_to: Option<&Id>) -> Result<Vec<(Str
 pub async fn some_of_owner(db: &mut Db<'_>, owner: &Id, limit: i64) -> Result<Vec<Prospect>> {
     parsed(
         db.fetch(
-            select!(" WHERE owner_id = $1 ORDER BY id LIMIT $2"),
+            select!(" WHERE owner_id = $1 ORDER BY created_ms, id LIMIT $2"),
             args![owner, limit],
         )
         .await?,

@@ -339,6 +339,23 @@ impl Sql {
         self.args.extend(args);
     }
 
+    /// Adds a list of placeholders. The last value fills it up to a power of two, so that few
+    /// sizes of statement are prepared.
+    pub fn push_list(&mut self, values: Vec<Arg>) {
+        let Some(last) = values.last().cloned() else {
+            return;
+        };
+        let size = values.len().next_power_of_two();
+        for (n, value) in values
+            .into_iter()
+            .chain(std::iter::repeat(last))
+            .take(size)
+            .enumerate()
+        {
+            self.push(if n == 0 { "?" } else { ", ?" }, vec![value]);
+        }
+    }
+
     /// The statement, ready to run.
     #[must_use]
     pub fn build(self) -> (AssertSqlSafe<String>, Vec<Arg>) {

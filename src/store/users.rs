@@ -176,11 +176,12 @@ pub async fn delete(db: &mut Db<'_>, id: &Id) -> Result<bool> {
 /// As [`find`].
 pub async fn list(db: &mut Db<'_>, page: Page) -> Result<Found<User>> {
     let count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM app_user");
+    let total = paging::count(db, count).await?;
     let order = Order {
         behind: "(created_ms, id) > (?, ?)",
         by: " ORDER BY created_ms, id LIMIT ?",
     };
-    paging::read::<Row>(db, count, Sql::new(select!("")), order, page)
+    paging::read::<Row>(db, total, Sql::new(select!("")), order, page)
         .await?
         .parsed()
 }

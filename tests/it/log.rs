@@ -74,7 +74,7 @@ on_both! {
         let body = json!({ "email": "young@example.com" });
         let token = app.sign_in(crate::support::app::ADMIN.0, crate::support::app::ADMIN.1).await;
         app.post_as(&token, "/api/prospects", &body).await.expect(201);
-        bookbell::jobs::retention::once(&app.app).await.unwrap();
+        bookbell::jobs::retention::once(&app.app, &mut None).await.unwrap();
         let kept: Vec<i64> = after(&app.app.store, 0).await.iter().map(|event| event.seq).collect();
         assert_eq!(kept, [7]);
         let served = app.get_as(&token, "/api/events?since=6").await.expect(200);

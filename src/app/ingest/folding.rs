@@ -67,8 +67,7 @@ impl App {
         for (held, by) in &folding.closed {
             store::deliveries::close_as_duplicate(&mut db, held, by).await?;
         }
-        store::deliveries::insert(&mut db, &folding.archived).await?;
-        store::fold::write(&mut db, &folding.world).await?;
+        store::fold::write(&mut db, &folding.world, &folding.archived).await?;
         Ok(tx.commit(folding.events, now_ms, &*self.ids).await?)
     }
 }

@@ -15,7 +15,7 @@ impl App {
     /// Processes one archived or held delivery again, as if it had come in time.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or [`Error::Conflict`] for a refused one, whose body was not kept.
+    /// [`Error::NotFound`], or [`Error::Conflict`] for one whose body is not kept.
     pub async fn replay(&self, id: &Id) -> Result<Answer> {
         let mut complete = BTreeSet::new();
         loop {
@@ -82,7 +82,7 @@ impl App {
         let found = store::deliveries::find(&mut tx.db(), id).await?;
         let mut delivery = found.ok_or(Error::NotFound)?;
         let Some(body) = delivery.body.clone() else {
-            let detail = "a refused request is kept without its body and cannot be replayed";
+            let detail = "its body is not kept: it was refused, or is older than bodies are kept";
             return Err(Error::conflict("not_replayable", detail));
         };
         let connection = match &delivery.connection_id {

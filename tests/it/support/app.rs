@@ -373,6 +373,7 @@ pub fn settings() -> Settings {
         signature_tolerance_s: 180,
         jwt_secret: Secret::new("a secret of thirty-two bytes or more".to_owned()),
         event_retention_ms: 30 * 24 * 60 * 60 * 1000,
+        delivery_retention_ms: None,
         public_url: "http://bookbell.test".to_owned(),
     }
 }

@@ -1,0 +1,31 @@
+//! Keeping the search index behind the event log.
+
+use super::{App, Result};
+use crate::store;
+
+/// How many events, or prospects while the index is first filled, one step takes at most: few
+/// enough that deliveries wait for some milliseconds only.
+const STEP: i64 = 250;
+
+impl App {
+    /// Makes the search index ready to be filled.
+    ///
+    /// # Errors
+    /// When the database does not allow it. Searches then compare each prospect.
+    pub async fn prepare_search(&self) -> Result<()> {
+        let mut tx = self.store.begin().await?;
+        store::search::prepare(&mut tx.db()).await?;
+        self.commit(tx, Vec::new()).await
+    }
+
+    /// Takes the search index on by a step; answers whether there may be more to do.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn index_search(&self) -> Result<bool> {
+        let mut tx = self.store.begin().await?;
+        let more = store::search::step(&mut tx.db(), STEP).await?;
+        self.commit(tx, Vec::new()).await?;
+        Ok(more)
+    }
+}

@@ -1,0 +1,58 @@
+//! Keeps the search index behind the event log, in small transactions of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::app::error::chain;
+
+/// After each step deliveries have the database for themselves, three times as long as it took.
+const REST: u32 = 3;
+
+/// The shortest rest, in which more events come together, and the one after a failure.
+const SHORT: Duration = Duration::from_millis(20);
+const LONG: Duration = Duration::from_secs(5);
+
+/// Indexes until the program stops.
+pub async fn run(app: Arc<App>, stop: CancellationToken) {
+    if let Err(error) = app.prepare_search().await {
+        tracing::warn!(
+            error = chain(&error),
+            "the search index cannot be made (it takes the extension pg_trgm): searches will \
+             compare each prospect"
+        );
+        return;
+    }
+    stop.run_until_cancelled(follow(&app)).await;
+}
+
+async fn follow(app: &App) {
+    let mut head = app.log.watch_head();
+    loop {
+        let begun = Instant::now();
+        // What is committed from here on wakes it again.
+        head.borrow_and_update();
+        let stepped = app.index_search().await;
+        let rest = (begun.elapsed() * REST).max(SHORT);
+        match stepped {
+            Ok(true) => sleep(rest).await,
+            Ok(false) => {
+                sleep(rest).await;
+                if head.changed().await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    job = "search",
+                    error = chain(&error),
+                    "a job failed and will be tried again"
+                );
+                sleep(LONG).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Search among prospects: an index of trigrams that follows the event log, and how it is asked.
+//!
+//! The index is filled behind the transactions that change prospects, because keeping it is
+//! dearer than all their other indexes together. So that a search is never stale, what the log
+//! names after the index's position is looked at beside what the index finds; and because the
+//! index may also hold what has changed or gone since, whatever it finds is compared with the
+//! prospect itself.
+//!
+//! `SQLite` has FTS5 and Postgres `pg_trgm`; what differs stands in [`FTS5`] and [`PG_TRGM`].
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap};
+
+use serde::Deserialize;
+
+use super::error::{Error, Result};
+use super::listing::{self, Filter, Form, Sort};
+use super::paging::{self, Direction, Found, Page, Position, SortKey};
+use super::prospects::{self, Row, select};
+use super::record::record;
+use super::sql::{Db, Sql, args};
+use super::{dialect, events};
+use crate::domain::event::Seq;
+use crate::domain::ids::Id;
+use crate::domain::prospect::Prospect;
+
+/// Among so many prospects a search compares each, which is quick and exact.
+const SMALL: i64 = 5000;
+
+/// Up to so many hits of the index are gathered, counted and sorted. With more, the next one in
+/// the list's order is never far, and the list is read in its order instead.
+const GATHERED: i64 = 1000;
+
+/// So many prospects may have changed since the index; more are being indexed right now, and
+/// until then a search compares each prospect.
+const PENDING: i64 = 1000;
+
+/// So many trigrams of a search are looked up; the comparison does the rest.
+const TRIGRAMS: usize = 32;
+
+/// How one of the databases indexes and is asked. `?` stands for what it is asked, and how many
+/// hits are wanted at most.
+struct Engine {
+    index: &'static str,
+    index_many: &'static str,
+    count: &'static str,
+    hits: &'static str,
+    pending: &'static str,
+}
+
+const FTS5: Engine = Engine {
+    index: "INSERT OR REPLACE INTO prospect_search (rowid, text) \
+        SELECT n, search_text FROM prospect WHERE id IN {keys}",
+    index_many: "INSERT OR REPLACE INTO prospect_search (rowid, text) \
+        SELECT n, search_text FROM prospect WHERE id > $1 AND id <= $2",
+    count: "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT rowid FROM prospect_search \
+        WHERE prospect_search MATCH ? LIMIT ?)",
+    hits: "n IN (SELECT n FROM (SELECT rowid AS n FROM prospect_search \
+        WHERE prospect_search MATCH ? LIMIT ?)",
+    pending: " UNION ALL SELECT n FROM prospect WHERE id IN (",
+};
+
+const PG_TRGM: Engine = Engine {
+    index: "INSERT INTO prospect_search (prospect_id, text) \
+        SELECT id, search_text FROM prospect WHERE id IN {keys} \
+        ON CONFLICT (prospect_id) DO UPDATE SET text = excluded.text \
+        WHERE prospect_search.text <> excluded.text",
+    index_many: "INSERT INTO prospect_search (prospect_id, text) \
+        SELECT id, search_text FROM prospect WHERE id > $1 AND id <= $2 \
+        ON CONFLICT (prospect_id) DO UPDATE SET text = excluded.text",
+    count: "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT prospect_id FROM prospect_search \
+        WHERE text LIKE ? LIMIT ?) AS found",
+    hits: "id IN (SELECT id FROM (SELECT prospect_id AS id FROM prospect_search \
+        WHERE text LIKE ? LIMIT ?) AS found",
+    pending: " UNION ALL SELECT id FROM prospect WHERE id IN (",
+};
+
+impl Engine {
+    const fn of(db: &Db<'_>) -> &'static Self {
+        match db {
+            Db::Sqlite(_) | Db::Embedded(_) => &FTS5,
+            Db::Postgres(_) => &PG_TRGM,
+        }
+    }
+}
+
+record! {
+    /// How far the index has come.
+    #[derive(Debug)]
+    struct State {
+        indexed_seq: Seq,
+        filled_id: Option<String>,
+    }
+}
+
+async fn state(db: &mut Db<'_>) -> Result<State> {
+    let sql = "SELECT indexed_seq, filled_id FROM search_index WHERE id = 1";
+    let row = db.fetch_one(sql, args![]).await?;
+    row.ok_or(Error::Corrupt("the search index's position"))
+}
+
+/// Makes the index ready to be filled. Postgres needs `pg_trgm` for it, which any database has
+/// at hand but not every role may create.
+///
+/// # Errors
+/// [`Error::Database`] when it may not; searches then compare each prospect.
+pub async fn prepare(db: &mut Db<'_>) -> Result<()> {
+    if let Db::Postgres(_) = db {
+        for sql in dialect::PREPARE_SEARCH_POSTGRES {
+            db.execute(*sql, args![]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the index on by at most `limit` events, or prospects while it is first filled. Answers
+/// whether there may be more to do. To be run in a transaction of its own.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn step(db: &mut Db<'_>, limit: i64) -> Result<bool> {
+    let state = state(db).await?;
+    if let Some(filled) = state.filled_id {
+        return fill(db, &filled, limit).await;
+    }
+    let extent = events::extent(db).await?;
+    if state.indexed_seq < extent.floor {
+        // It slept longer than events are kept.
+        let sql = "UPDATE search_index SET indexed_seq = $1, filled_id = '' WHERE id = 1";
+        db.execute(sql, args![extent.head]).await?;
+        return Ok(true);
+    }
+    let changed = changed(db, state.indexed_seq, limit).await?;
+    let full = changed.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+    let upto = match changed.last() {
+        Some((seq, _)) if full => *seq,
+        _ => extent.head,
+    };
+    // Taken before the prospects are read: of two nodes one finds it moved and steps back.
+    let sql = "UPDATE search_index SET indexed_seq = $1 WHERE id = 1 AND indexed_seq = $2";
+    if upto == state.indexed_seq || db.execute(sql, args![upto, state.indexed_seq]).await? == 0 {
+        return Ok(false);
+    }
+    let ids: BTreeSet<String> = changed.into_iter().map(|(_, id)| id).collect();
+    let index = Engine::of(db).index;
+    db.execute_in(index, ids.iter().map(String::as_str)).await?;
+    Ok(full)
+}
+
+/// Fills the index with the prospects after `filled`, for the first time.
+async fn fill(db: &mut Db<'_>, filled: &str, limit: i64) -> Result<bool> {
+    if filled.is_empty() {
+        // What changes from here on is in the log.
+        let head = events::extent(db).await?.head;
+        let sql = "UPDATE search_index SET indexed_seq = $1 WHERE id = 1 AND filled_id = ''";
+        db.execute(sql, args![head]).await?;
+    }
+    let sql = "SELECT id FROM prospect WHERE id > $1 ORDER BY id LIMIT $2";
+    let ids: Vec<(String,)> = db.fetch(sql, args![filled, limit]).await?;
+    let last = ids.last().map(|(id,)| id.as_str());
+    let sql = "UPDATE search_index SET filled_id = $1 WHERE id = 1 AND filled_id = $2";
+    if db.execute(sql, args![last, filled]).await? == 1
+        && let Some(last) = last
+    {
+        let index = Engine::of(db).index_many;
+        db.execute(index, args![filled, last]).await?;
+    }
+    Ok(true)
+}
+
+/// The prospects that the log names after a position, in order.
+async fn changed(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<(Seq, String)>> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    let sql = "SELECT seq, payload FROM event WHERE seq > $1 \
+        AND name IN ('prospect:created', 'prospect:updated') ORDER BY seq LIMIT $2";
+    let rows: Vec<(Seq, String)> = db.fetch(sql, args![since, limit]).await?;
+    let read = |(seq, payload): (Seq, String)| {
+        let named: Named =
+            serde_json::from_str(&payload).map_err(|_| Error::Corrupt("an event's payload"))?;
+        Ok((seq, named.id))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// What the index is asked for a text; `None` where only comparing each prospect will do.
+fn query(db: &Db<'_>, text: &str) -> Option<String> {
+    let runs = || text.split(|c: char| !c.is_ascii_alphanumeric());
+    match db {
+        Db::Sqlite(_) if text.chars().count() >= 3 && !text.contains('\0') => Some(trigrams(text)),
+        // It knows words only; without three characters of one it would read all of the index.
+        Db::Postgres(_) if runs().any(|run| run.len() >= 3) => Some(like(text, '\\')),
+        _ => None,
+    }
+}
+
+/// The FTS5 query for every trigram of a text. Within double quotes, themselves doubled, nothing
+/// has a meaning of its own.
+fn trigrams(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let trigrams: BTreeSet<String> = chars
+        .windows(3)
+        .take(TRIGRAMS)
+        .map(|three| three.iter().collect::<String>().replace('"', "\"\""))
+        .collect();
+    let quoted: Vec<String> = trigrams
+        .iter()
+        .map(|three| format!("\"{three}\""))
+        .collect();
+    quoted.join(" AND ")
+}
+
+/// A LIKE pattern that finds the text anywhere, `%` and `_` taken as they are.
+fn like(text: &str, escape: char) -> String {
+    let mut pattern = String::from('%');
+    for c in text.chars() {
+        if c == escape || c == '%' || c == '_' {
+            pattern.push(escape);
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+fn compare(sql: &mut Sql, text: &str) {
+    sql.filter("search_text LIKE ? ESCAPE '!'", args![like(text, '!')]);
+}
+
+/// Lists the prospects of a filter that have the text, of `known` that the filter shows else.
+///
+/// The total is exact while at most [`SMALL`] prospects are to be searched or the index finds at
+/// most [`GATHERED`]; else it says how many there are at least.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Corrupt`].
+pub(super) async fn list(
+    db: &mut Db<'_>,
+    filter: &Filter,
+    text: &str,
+    sort: Sort,
+    page: Page,
+    known: i64,
+) -> Result<Found<Prospect>> {
+    let query = query(db, text).filter(|_| known > SMALL);
+    let hits = match query {
+        Some(query) => hits(db, filter, text, &query).await?,
+        None => None,
+    };
+    match hits {
+        Some(Hits { keys, all: true }) => gathered(db, keys, sort, page).await,
+        Some(Hits { keys, all: false }) => {
+            let at_least = i64::try_from(keys.len()).unwrap_or(GATHERED);
+            walked(db, filter, text, sort, page, at_least).await
+        }
+        None => {
+            let at_least = count(db, filter, text, known).await?;
+            walked(db, filter, text, sort, page, at_least).await
+        }
+    }
+}
+
+record! {
+    /// What a hit is sorted by.
+    #[derive(Debug)]
+    struct Key {
+        id: String,
+        created_ms: i64,
+        updated_ms: i64,
+        name_key: String,
+    }
+}
+
+/// Hits of the index that have the text and fit the filter.
+struct Hits {
+    keys: Vec<Key>,
+    /// Whether these are all.
+    all: bool,
+}
+
+/// Asks the index; `None` while it is not ready.
+async fn hits(db: &mut Db<'_>, filter: &Filter, text: &str, query: &str) -> Result<Option<Hits>> {
+    let state = state(db).await?;
+    if state.filled_id.is_some() || state.indexed_seq < events::extent(db).await?.floor {
+        return Ok(None);
+    }
+    let engine = Engine::of(db);
+    let (sql, args) = Sql::update(engine.count, args![query, GATHERED + 1]).build();
+    let all = db.fetch_int(sql, args).await? <= GATHERED;
+    // Read after the index, so that what was indexed meanwhile is found twice rather than never.
+    let pending = changed(db, state.indexed_seq, PENDING + 1).await?;
+    if pending.len() > usize::try_from(PENDING).unwrap_or(usize::MAX) {
+        return Ok(None);
+    }
+    let ids: BTreeSet<String> = pending.into_iter().map(|(_, id)| id).collect();
+    let mut sql = Sql::new("SELECT id, created_ms, updated_ms, name_key FROM prospect");
+    sql.filter(engine.hits, args![query, GATHERED]);
+    if !ids.is_empty() {
+        sql.push(engine.pending, args![]);
+        sql.push_list(ids.into_iter().map(Into::into).collect());
+        sql.push(")", args![]);
+    }
+    sql.push(")", args![]);
+    compare(&mut sql, text);
+    filter.apply(&mut sql, Form::Checked);
+    let (sql, args) = sql.build();
+    let keys = db.fetch(sql, args).await?;
+    Ok(Some(Hits { keys, all }))
+}
+
+/// The page of hits that are all known.
+async fn gathered(
+    db: &mut Db<'_>,
+    mut keys: Vec<Key>,
+    sort: Sort,
+    page: Page,
+) -> Result<Found<Prospect>> {
+    let total = i64::try_from(keys.len()).unwrap_or(GATHERED);
+    keys.sort_by(|a, b| compared((&a.sort_key(sort), &a.id), (&b.sort_key(sort), &b.id), sort));
+    let is_behind = |key: &Key, Position { key: last, id }: &Position| {
+        compared((&key.sort_key(sort), &key.id), (last, id), sort) == Ordering::Greater
+    };
+    let behind = keys.into_iter().skip_while(|key| {
+        page.after
+            .as_ref()
+            .is_some_and(|last| !is_behind(key, last))
+    });
+    let limit = usize::try_from(page.limit + 1).unwrap_or_default();
+    let ids: Vec<Id> = behind
+        .take(limit)
+        .map(|key| Id::from_stored(key.id))
+        .collect();
+    let found = prospects::by_ids(db, &ids).await?;
+    let mut found: HashMap<Id, Prospect> = found.into_iter().map(|p| (p.id.clone(), p)).collect();
+    let items = ids.iter().filter_map(|id| found.remove(id)).collect();
+    Ok(Found { items, total })
+}
+
+impl Key {
+    fn sort_key(&self, sort: Sort) -> SortKey {
+        match sort {
+            Sort::Created(_) => SortKey::Int(self.created_ms),
+            Sort::Updated => SortKey::Int(self.updated_ms),
+            Sort::Name => SortKey::Text(self.name_key.clone()),
+        }
+    }
+}
+
+/// How two records stand to each other in a sorted list.
+fn compared(a: (&SortKey, &String), b: (&SortKey, &String), sort: Sort) -> Ordering {
+    let ascending = match (a.0, b.0) {
+        (SortKey::Int(a), SortKey::Int(b)) => a.cmp(b),
+        (SortKey::Text(a), SortKey::Text(b)) => a.cmp(b),
+        _ => Ordering::Equal,
+    };
+    let ascending = ascending.then_with(|| a.1.cmp(b.1));
+    match sort {
+        Sort::Created(Direction::Descending) | Sort::Updated => ascending.reverse(),
+        Sort::Created(Direction::Ascending) | Sort::Name => ascending,
+    }
+}
+
+/// The page found by comparing one prospect after the other, in the list's order.
+async fn walked(
+    db: &mut Db<'_>,
+    filter: &Filter,
+    text: &str,
+    sort: Sort,
+    page: Page,
+    at_least: i64,
+) -> Result<Found<Prospect>> {
+    let form = Form::InOrder(sort);
+    let mut sql = Sql::new(select!(""));
+    filter.apply(&mut sql, form);
+    compare(&mut sql, text);
+    let order = listing::order(sort, form);
+    let mut found = paging::read::<Row>(db, at_least, sql, order, page)
+        .await?
+        .parsed()?;
+    let shown = i64::try_from(found.items.len()).unwrap_or(i64::MAX);
+    found.total = found.total.max(shown);
+    Ok(found)
+}
+
+/// How many of the first [`SMALL`] prospects of a filter have the text: all that have it where
+/// there are no more.
+async fn count(db: &mut Db<'_>, filter: &Filter, text: &str, known: i64) -> Result<i64> {
+    let mut sql =
+        Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT search_text FROM prospect");
+    filter.apply(&mut sql, Form::Gathered);
+    // One more for each that was made since they were counted would do; twice is plenty.
+    let most = if known > SMALL { SMALL } else { 2 * SMALL };
+    sql.push(
+        " LIMIT ?) AS first WHERE search_text LIKE ? ESCAPE '!'",
+        args![most, like(text, '!')],
+    );
+    paging::count(db, sql).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_names_every_trigram_and_nothing_in_it_is_an_operator() {
+        assert_eq!(trigrams("noor"), "\"noo\" AND \"oor\"");
+        assert_eq!(trigrams("a\"*b"), "\"\"\"*b\" AND \"a\"\"*\"");
+        assert_eq!(trigrams("żur"), "\"żur\"");
+    }
+
+    #[test]
+    fn a_pattern_takes_every_character_as_it_is() {
+        assert_eq!(like("100%_\\!", '\\'), "%100\\%\\_\\\\!%");
+        assert_eq!(like("100%_\\!", '!'), "%100!%!_\\!!%");
+    }
+}
