@@ -25,7 +25,7 @@ use crate::domain::ids::Id;
 use crate::domain::prospect::Prospect;
 
 /// Among so many prospects a search compares each, which is quick and exact.
-const SMALL: i64 = 5000;
+const SMALL: i64 = 2000;
 
 /// Up to so many hits of the index are gathered, counted and sorted. With more, the next one in
 /// the list's order is never far, and the list is read in its order instead.

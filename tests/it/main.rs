@@ -26,10 +26,12 @@ mod realtime;
 mod resume;
 
 mod auth;
+mod counts;
 mod deliveries;
 mod events;
 mod http_conventions;
 mod openapi;
 mod proposals;
 mod prospects;
+mod search;
 mod users;
