@@ -1,9 +1,15 @@
 //! The archive of deliveries as admins look into it, and its replay.
 
+use std::sync::Arc;
+
 use axum::http::Method;
+use bookbell::app::{App, Settings};
+use bookbell::domain::ids::UuidV7;
+use bookbell::jobs::retention;
+use bookbell::store::Store;
 use serde_json::{Value, json};
 
-use crate::support::app::{Reply, TestApp};
+use crate::support::app::{ADMIN, Reply, TestApp, settings};
 use crate::support::on_both;
 use crate::support::payload::Booking;
 
@@ -114,6 +120,46 @@ on_both! {
         assert_eq!((&delivery["body"], &delivery["bodyEncoding"]), (&json!("/wD+ew=="), &json!("base64")));
         assert_eq!(delivery["event"], Value::Null);
         assert_eq!(delivery["reason"], "malformed_payload");
+    }
+
+    async fn bodies_go_when_they_are_old_and_the_event_is_still_known(app: TestApp) {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+        let kept = Settings { delivery_retention_ms: Some(DAY_MS), ..settings() };
+        let store = Store::open(&app.database.url).await.unwrap();
+        let (node, _writer) =
+            App::new(store, kept, app.clock.clone(), Arc::new(UuidV7::new())).await.unwrap();
+        let old = Booking::new(1, "noor@example.com").created();
+        let first = app.deliver(&old).await.expect(200);
+        let held = app.deliver_at(&Booking::new(2, "x@example.com").created(), STALE_S).await;
+        let held = held.expect(202);
+        app.advance_ms(DAY_MS + 1);
+        let token = app.sign_in(ADMIN.0, ADMIN.1).await;
+        let young = app.deliver(&Booking::new(3, "y@example.com").created()).await.expect(200);
+        let read = async |receipt: &Value| app.get_as(&token, &path_of(receipt)).await.expect(200);
+        // By default they are kept for ever.
+        retention::once(&app.app, &mut None).await.unwrap();
+        let before = read(&first).await;
+        assert!(before["body"].is_string());
+        let mut emptied = None;
+        retention::once(&node, &mut emptied).await.unwrap();
+        let mut expected = before;
+        for (field, value) in [("body", Value::Null), ("bodyEncoding", Value::Null), ("headers", json!({}))] {
+            expected[field] = value;
+        }
+        assert_eq!(read(&first).await, expected);
+        assert!(read(&held).await["body"].is_string());
+        assert!(read(&young).await["body"].is_string());
+        let again = app.deliver(&old).await.expect(200);
+        assert_eq!((&again["status"], &again["deliveryId"]), (&json!("duplicate"), &first["deliveryId"]));
+        let path = format!("{}/replay", path_of(&first));
+        app.send(Method::POST, &path, Some(&token), &[], None).await.problem(409, "not_replayable");
+        // What was held and then processed goes with the next pass from the beginning.
+        let path = format!("{}/replay", path_of(&held));
+        app.send(Method::POST, &path, Some(&token), &[], None).await.expect(200);
+        retention::once(&node, &mut emptied).await.unwrap();
+        assert!(read(&held).await["body"].is_string());
+        retention::once(&node, &mut None).await.unwrap();
+        assert_eq!(read(&held).await["body"], Value::Null);
     }
 
     async fn deliveries_are_listed_youngest_first_without_bodies(app: TestApp) {
