@@ -18,12 +18,13 @@ impl App {
         self.commit(tx, Vec::new()).await
     }
 
-    /// Takes the search index on by a step; answers whether there may be more to do.
+    /// Takes the search index on by a step; answers whether there may be more to do. On `SQLite`
+    /// its statements block the thread.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn index_search(&self) -> Result<bool> {
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_aside().await?;
         let more = store::search::step(&mut tx.db(), STEP).await?;
         self.commit(tx, Vec::new()).await?;
         Ok(more)

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
 use crate::app::error::chain;
+use crate::app::{App, Error, Result};
 
-/// After each step deliveries have the database for themselves, three times as long as it took.
-const REST: u32 = 3;
+/// After each step deliveries have the database for themselves, so many times as long as it took.
+const REST: u32 = 12;
 
 /// The shortest rest, in which more events come together, and the one after a failure.
 const SHORT: Duration = Duration::from_millis(20);
@@ -26,16 +28,16 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
         );
         return;
     }
-    stop.run_until_cancelled(follow(&app)).await;
+    stop.run_until_cancelled(follow(app)).await;
 }
 
-async fn follow(app: &App) {
+async fn follow(app: Arc<App>) {
     let mut head = app.log.watch_head();
     loop {
         let begun = Instant::now();
         // What is committed from here on wakes it again.
         head.borrow_and_update();
-        let stepped = app.index_search().await;
+        let stepped = step(Arc::clone(&app)).await;
         let rest = (begun.elapsed() * REST).max(SHORT);
         match stepped {
             Ok(true) => sleep(rest).await,
@@ -55,4 +57,11 @@ async fn follow(app: &App) {
             }
         }
     }
+}
+
+/// Takes a step on a thread that may be blocked.
+async fn step(app: Arc<App>) -> Result<bool> {
+    let runtime = Handle::current();
+    let step = spawn_blocking(move || runtime.block_on(app.index_search()));
+    step.await.unwrap_or(Err(Error::Busy))
 }

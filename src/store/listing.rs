@@ -19,6 +19,10 @@ use crate::domain::source::Source;
 /// Up to so many records are rather gathered and sorted than looked for in the list's order.
 const FEW: i64 = 1000;
 
+/// So many records of a page are looked for among those of others, where an order has no index
+/// of one owner's; when an owner has fewer in all than would be passed over, they are gathered.
+const PAGE: i64 = 51;
+
 /// What a list of prospects is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
@@ -116,13 +120,25 @@ impl Filter {
     }
 
     /// The form for a page of a list of `known` records.
-    fn form(&self, sort: Sort, known: i64) -> Form {
+    async fn form(&self, db: &mut Db<'_>, sort: Sort, known: i64) -> Result<Form> {
         let narrow = self.status.is_some() || self.source.is_some_and(is_rare_source);
-        if known <= FEW && narrow && !matches!(sort, Sort::Created(_)) {
+        let gather = match (sort, self.scope()) {
+            (Sort::Created(_), _) => false,
+            _ if narrow && known <= FEW => true,
+            // By name and by change there is only one index, of all owners' records.
+            (_, scope @ Scope::Of(_)) => {
+                let any = Which::all(Counted::Prospect);
+                let owned = scope.total(db, any).await?;
+                let all = Scope::Everybodys.total(db, any).await?;
+                owned <= PAGE * all / known.max(1)
+            }
+            _ => false,
+        };
+        Ok(if gather {
             Form::Gathered
         } else {
             Form::InOrder(sort)
-        }
+        })
     }
 
     /// Adds the conditions, but for the search.
@@ -136,11 +152,16 @@ impl Filter {
         let source_leads = !status_leads
             && self.source.is_some_and(is_rare_source)
             && matches!(form, Form::InOrder(Sort::Created(_)) | Form::Gathered);
+        let by_all = !status_leads
+            && matches!(
+                form,
+                Form::InOrder(Sort::Updated | Sort::Name) | Form::Checked
+            );
         let by_owner = form == Form::InOrder(Sort::Created(Direction::Ascending))
             || form == Form::InOrder(Sort::Created(Direction::Descending));
         match self.scope() {
             Scope::Everybodys => {}
-            Scope::Of(owner) if form == Form::Checked => {
+            Scope::Of(owner) if by_all => {
                 sql.filter("NOT COALESCE(owner_id, '') <> ?", args![owner]);
             }
             Scope::Of("") if by_owner && !status_leads && !source_leads => {
@@ -204,7 +225,7 @@ pub async fn list(
     if let Some(text) = &filter.search {
         return search::list(db, filter, text, sort, page, total).await;
     }
-    let form = filter.form(sort, total);
+    let form = filter.form(db, sort, total).await?;
     let mut sql = Sql::new(select!(""));
     filter.apply(&mut sql, form);
     paging::read::<Row>(db, total, sql, order(sort, form), page)

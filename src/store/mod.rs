@@ -119,6 +119,19 @@ impl Store {
         })
     }
 
+    /// A transaction of a job that writes again and again beside the writer of deliveries. On
+    /// `SQLite` it has the writer's connection, whose memory of the file would have to be read
+    /// anew after each change by another one; its statements block the thread.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when none can be begun.
+    pub async fn begin_aside(&self) -> Result<Tx> {
+        match &self.pools {
+            Pools::Sqlite { .. } => self.begin_batch().await,
+            Pools::Postgres { .. } => self.begin().await,
+        }
+    }
+
     /// The turn to write. SQLite lets one write at a time and whoever else tries looks again
     /// after a while, which is neither quick nor fair; here they queue.
     async fn turn(&self) -> Turn {

@@ -189,7 +189,9 @@ async fn changed(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<(Seq, St
 fn query(db: &Db<'_>, text: &str) -> Option<String> {
     let runs = || text.split(|c: char| !c.is_ascii_alphanumeric());
     match db {
-        Db::Sqlite(_) if text.chars().count() >= 3 && !text.contains('\0') => Some(trigrams(text)),
+        Db::Sqlite(_) | Db::Embedded(_) if text.chars().count() >= 3 && !text.contains('\0') => {
+            Some(trigrams(text))
+        }
         // It knows words only; without three characters of one it would read all of the index.
         Db::Postgres(_) if runs().any(|run| run.len() >= 3) => Some(like(text, '\\')),
         _ => None,
