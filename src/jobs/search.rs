@@ -15,7 +15,7 @@ use crate::app::{App, Error, Result};
 const REST: u32 = 12;
 
 /// The shortest rest, in which more events come together, and the one after a failure.
-const SHORT: Duration = Duration::from_millis(20);
+const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(5);
 
 /// Indexes until the program stops.

@@ -1,14 +1,16 @@
-//! Rows as arrays of columns, for Postgres' `UNNEST`.
+//! Inserts into several tables in one round trip, on Postgres: rows as arrays of columns
+//! (`UNNEST`), so that one text serves any number of rows, and tables as parts of one `WITH`.
 
-use sqlx::Postgres;
-use sqlx::postgres::PgArguments;
-use sqlx::query::Query;
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::query::QueryScalar;
+use sqlx::{AssertSqlSafe, Postgres};
 
-use super::sql::Arg;
+use super::error::Result;
+use super::sql::{Arg, Insert};
 
 /// The values of one column.
 #[derive(Debug)]
-pub(super) enum Column {
+enum Column {
     Text(Vec<Option<String>>),
     Int(Vec<Option<i64>>),
     Bool(Vec<bool>),
@@ -46,7 +48,7 @@ impl Column {
 }
 
 /// Turns rows, which all have the same types, into columns.
-pub(super) fn by_column(rows: Vec<Vec<Arg>>) -> Vec<Column> {
+fn by_column(rows: Vec<Vec<Arg>>) -> Vec<Column> {
     let count = rows.len();
     let first = rows.first().map(Vec::as_slice).unwrap_or_default();
     let mut columns: Vec<Column> = first.iter().map(|arg| Column::like(arg, count)).collect();
@@ -58,18 +60,47 @@ pub(super) fn by_column(rows: Vec<Vec<Arg>>) -> Vec<Column> {
     columns
 }
 
-/// `$1::TEXT[], $2::BIGINT[]` for two columns.
-pub(super) fn casts(columns: &[Column]) -> String {
-    let cast = |(n, column): (usize, &Column)| format!("${}::{}", n + 1, column.type_name());
+/// Inserts rows into tables by one statement and answers how many each insert wrote.
+pub(super) async fn insert(c: &mut PgConnection, inserts: Vec<Insert>) -> Result<Vec<u64>> {
+    if inserts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut parts = Vec::with_capacity(inserts.len());
+    let mut counts = Vec::with_capacity(inserts.len());
+    let mut values = Vec::new();
+    for (n, insert) in inserts.into_iter().enumerate() {
+        let Insert {
+            head, tail, rows, ..
+        } = insert;
+        let columns = by_column(rows);
+        let casts = casts(&columns, values.len());
+        parts.push(format!(
+            "w{n} AS ({head} SELECT * FROM UNNEST({casts}) {tail} RETURNING 1)"
+        ));
+        counts.push(format!("(SELECT COUNT(*) FROM w{n})"));
+        values.extend(columns);
+    }
+    let sql = format!(
+        "WITH {} SELECT ARRAY[{}]::BIGINT[]",
+        parts.join(", "),
+        counts.join(", ")
+    );
+    let query = sqlx::query_scalar(AssertSqlSafe(sql));
+    let written: Vec<i64> = bound(query, values).fetch_one(c).await?;
+    Ok(written.into_iter().map(i64::unsigned_abs).collect())
+}
+
+/// `$1::TEXT[], $2::BIGINT[]` for two columns, where `before` placeholders are taken.
+fn casts(columns: &[Column], before: usize) -> String {
+    let cast =
+        |(n, column): (usize, &Column)| format!("${}::{}", before + n + 1, column.type_name());
     let list: Vec<String> = columns.iter().enumerate().map(cast).collect();
     list.join(", ")
 }
 
-/// Binds the columns.
-pub(super) fn bound<'q>(
-    query: Query<'q, Postgres, PgArguments>,
-    columns: Vec<Column>,
-) -> Query<'q, Postgres, PgArguments> {
+type Query<'q> = QueryScalar<'q, Postgres, Vec<i64>, PgArguments>;
+
+fn bound(query: Query<'_>, columns: Vec<Column>) -> Query<'_> {
     columns
         .into_iter()
         .fold(query, |query, column| match column {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::error::Result;
-use super::sql::{Arg, Db, Sql, args};
+use super::sql::{Arg, Db, Insert, Sql, args};
 use crate::domain::delivery::Delivery;
 use crate::domain::ids::Id;
 use crate::domain::proposal::Proposal;
@@ -143,21 +143,28 @@ impl Change {
         Ok(())
     }
 
-    /// Writes what changed: one row for each key, however many records there were.
+    /// Writes what changed.
     ///
     /// # Errors
     /// [`super::Error::Database`].
     pub(super) async fn write(self, db: &mut Db<'_>) -> Result<()> {
-        let head = "INSERT INTO record_count (record, owner_key, status, kind, n)";
-        let tail = "ON CONFLICT (record, owner_key, status, kind) DO UPDATE \
-            SET n = record_count.n + excluded.n";
+        db.insert(vec![self.insert()]).await
+    }
+
+    /// What changed: one row for each key, however many records there were.
+    pub(super) fn insert(self) -> Insert {
         let changed = self.0.into_iter().filter(|(_, n)| *n != 0);
         let row =
             |((counted, owner, status, kind), n): ((Counted, String, String, String), i64)| {
                 args![counted.name(), owner, status, kind, n]
             };
-        db.insert(head, tail, changed.map(row).collect()).await?;
-        Ok(())
+        Insert {
+            head: "INSERT INTO record_count (record, owner_key, status, kind, n)",
+            tail: "ON CONFLICT (record, owner_key, status, kind) DO UPDATE \
+                SET n = record_count.n + excluded.n",
+            rows: changed.map(row).collect(),
+            all: false,
+        }
     }
 }
 

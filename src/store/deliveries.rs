@@ -6,7 +6,7 @@ use super::counts::{self, Change, Counted, Which};
 use super::error::{Error, Result};
 use super::paging::{self, Found, Order, Page, Position, SortKey};
 use super::record::record;
-use super::sql::{Arg, Db, Sql, args};
+use super::sql::{Arg, Db, Insert, Sql, args};
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason, Standing};
 use crate::domain::ids::Id;
 use bytes::Bytes;
@@ -125,24 +125,23 @@ pub async fn standing<'k>(
 /// [`Error::Conflict`] when one of the events has a delivery already.
 pub async fn insert(db: &mut Db<'_>, deliveries: &[Delivery]) -> Result<()> {
     let mut change = Change::default();
-    insert_counted(db, deliveries, &mut change).await?;
-    change.write(db).await
+    let archive = archive(deliveries, &mut change);
+    db.insert(vec![archive, change.insert()]).await
 }
 
-/// Archives new deliveries, as [`insert`], and notes what that does to the counts.
-pub(super) async fn insert_counted(
-    db: &mut Db<'_>,
-    deliveries: &[Delivery],
-    change: &mut Change,
-) -> Result<()> {
+/// What archives new deliveries; `change` is told what that does to the counts.
+pub(super) fn archive(deliveries: &[Delivery], change: &mut Change) -> Insert {
     for delivery in deliveries {
         change.enter_delivery(delivery);
     }
-    let head = "INSERT INTO delivery (id, status, reason, event, dedupe_key, duplicate_of, \
-        connection_id, received_ms, signed_ms, prospect_id, proposal_id, headers, timings, body)";
-    db.insert(head, "", deliveries.iter().map(row_of).collect())
-        .await?;
-    Ok(())
+    Insert {
+        head: "INSERT INTO delivery (id, status, reason, event, dedupe_key, duplicate_of, \
+            connection_id, received_ms, signed_ms, prospect_id, proposal_id, headers, timings, \
+            body)",
+        tail: "",
+        rows: deliveries.iter().map(row_of).collect(),
+        all: true,
+    }
 }
 
 fn row_of(d: &Delivery) -> Vec<Arg> {

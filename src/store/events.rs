@@ -3,7 +3,7 @@
 use super::dialect;
 use super::error::{Error, Result};
 use super::record::record;
-use super::sql::{Arg, Db, Sql, args};
+use super::sql::{Arg, Db, Insert, Sql, args};
 use crate::domain::event::{Audience, Event, NewEvent, Seq};
 use crate::domain::ids::{Id, Ids};
 use crate::domain::user::Caller;
@@ -83,9 +83,13 @@ pub(super) async fn append(
         .zip(head - count + 1..)
         .map(number)
         .collect();
-    let head = "INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins)";
-    db.insert(head, "", events.iter().map(row_of).collect())
-        .await?;
+    let insert = Insert {
+        head: "INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins)",
+        tail: "",
+        rows: events.iter().map(row_of).collect(),
+        all: true,
+    };
+    db.insert(vec![insert]).await?;
     Ok(events)
 }
 

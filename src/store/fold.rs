@@ -6,7 +6,7 @@ use super::counts::Change;
 use super::error::Result;
 use super::json;
 use super::record::record;
-use super::sql::{Arg, Db, args};
+use super::sql::{Arg, Db, Insert, args};
 use super::{deliveries, proposals, prospects, users};
 use crate::domain::delivery::Delivery;
 use crate::domain::ids::Id;
@@ -227,45 +227,40 @@ async fn load_directory(
 /// # Errors
 /// [`super::Error::Conflict`] when somebody else changed a record since it was loaded: load again.
 pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Result<()> {
-    // All counts of a batch are one change at its end.
-    let mut change = Change::default();
-    deliveries::insert_counted(db, archived, &mut change).await?;
-    write_records(db, world, &mut change).await?;
-    write_invitees(db, world).await?;
-    write_forms(db, world).await?;
-    change.write(db).await
-}
-
-async fn write_records(db: &mut Db<'_>, world: &World, change: &mut Change) -> Result<()> {
     let dirty = &world.dirty;
-    let (kept, gone): (Vec<&Id>, Vec<&Id>) = dirty
+    let (prospects, gone): (Vec<&Id>, Vec<&Id>) = dirty
         .prospects
         .iter()
         .partition(|id| world.prospects.contains_key(*id));
-    let changed: Vec<&Prospect> = kept.iter().map(|id| &world.prospects[*id]).collect();
-    prospects::write_counted(db, &changed, change).await?;
-    let (kept, gone_proposals): (Vec<&Id>, Vec<&Id>) = dirty
+    let (proposals, gone_proposals): (Vec<&Id>, Vec<&Id>) = dirty
         .proposals
         .iter()
         .partition(|id| world.proposals.contains_key(*id));
-    let changed: Vec<&Proposal> = kept.iter().map(|id| &world.proposals[*id]).collect();
-    proposals::write_counted(db, &changed, change).await?;
-    let delete = "DELETE FROM proposal WHERE id IN {keys}";
+    let prospects: Vec<&Prospect> = prospects.iter().map(|id| &world.prospects[*id]).collect();
+    let proposals: Vec<&Proposal> = proposals.iter().map(|id| &world.proposals[*id]).collect();
+    // All counts of a batch are one change.
+    let mut change = Change::default();
     change.leave_proposals(db, &gone_proposals).await?;
+    change.leave_prospects(db, &gone).await?;
+    let inserts = vec![
+        deliveries::archive(archived, &mut change),
+        prospects::upsert(db, &prospects, &mut change).await?,
+        proposals::upsert(db, &proposals, &mut change).await?,
+        upsert_invitees(world),
+        upsert_forms(world),
+        change.insert(),
+    ];
+    db.insert(inserts).await?;
+    let delete = "DELETE FROM proposal WHERE id IN {keys}";
     db.execute_in(delete, gone_proposals.into_iter().map(Id::as_str))
         .await?;
     let delete = "DELETE FROM prospect WHERE id IN {keys}";
-    change.leave_prospects(db, &gone).await?;
     db.execute_in(delete, gone.into_iter().map(Id::as_str))
         .await?;
     Ok(())
 }
 
-async fn write_invitees(db: &mut Db<'_>, world: &World) -> Result<()> {
-    let head = "INSERT INTO invitee (uri, proposal_id, prospect_id, owner_id, dismissed, facts)";
-    let tail = "ON CONFLICT (uri) DO UPDATE SET proposal_id = excluded.proposal_id, \
-        prospect_id = excluded.prospect_id, owner_id = excluded.owner_id, \
-        dismissed = excluded.dismissed, facts = excluded.facts";
+fn upsert_invitees(world: &World) -> Insert {
     let row = |uri: &InviteeUri| -> Vec<Arg> {
         let invitee = &world.invitees[uri];
         args![
@@ -277,18 +272,24 @@ async fn write_invitees(db: &mut Db<'_>, world: &World) -> Result<()> {
             json::write(&invitee.facts),
         ]
     };
-    db.insert(head, tail, world.dirty.invitees.iter().map(row).collect())
-        .await?;
-    Ok(())
+    Insert {
+        head: "INSERT INTO invitee (uri, proposal_id, prospect_id, owner_id, dismissed, facts)",
+        tail: "ON CONFLICT (uri) DO UPDATE SET proposal_id = excluded.proposal_id, \
+            prospect_id = excluded.prospect_id, owner_id = excluded.owner_id, \
+            dismissed = excluded.dismissed, facts = excluded.facts",
+        rows: world.dirty.invitees.iter().map(row).collect(),
+        all: true,
+    }
 }
 
-async fn write_forms(db: &mut Db<'_>, world: &World) -> Result<()> {
-    let head = "INSERT INTO routing_profile (email_key, profile)";
-    let tail = "ON CONFLICT (email_key) DO UPDATE SET profile = excluded.profile";
+fn upsert_forms(world: &World) -> Insert {
     let row = |key: &String| args![key.as_str(), json::write(&world.forms[key])];
-    db.insert(head, tail, world.dirty.forms.iter().map(row).collect())
-        .await?;
-    Ok(())
+    Insert {
+        head: "INSERT INTO routing_profile (email_key, profile)",
+        tail: "ON CONFLICT (email_key) DO UPDATE SET profile = excluded.profile",
+        rows: world.dirty.forms.iter().map(row).collect(),
+        all: true,
+    }
 }
 
 /// Lets later deliveries about a prospect's bookings know that a person deleted it.

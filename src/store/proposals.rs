@@ -6,7 +6,7 @@ use super::json;
 use super::listing::{OwnerFilter, Scope, filter_owner};
 use super::paging::{self, Direction, Found, Order, Page, SortKey};
 use super::record::record;
-use super::sql::{Arg, Db, Sql, args};
+use super::sql::{Arg, Db, Insert, Sql, args};
 use crate::domain::ids::Id;
 use crate::domain::invitee::InviteeUri;
 use crate::domain::proposal::{Appointment, NoShow, Proposal, ProposalStatus};
@@ -140,16 +140,16 @@ pub async fn by_prospects(
 /// [`Error::Conflict`] when a row was changed meanwhile or its prospect is gone.
 pub async fn write(db: &mut Db<'_>, proposals: &[&Proposal]) -> Result<()> {
     let mut change = Change::default();
-    write_counted(db, proposals, &mut change).await?;
-    change.write(db).await
+    let upsert = upsert(db, proposals, &mut change).await?;
+    db.insert(vec![upsert, change.insert()]).await
 }
 
-/// Writes proposals, as [`write`], and notes what that does to the counts.
-pub(super) async fn write_counted(
+/// What writes proposals; `change` is told what that does to the counts.
+pub(super) async fn upsert(
     db: &mut Db<'_>,
     proposals: &[&Proposal],
     change: &mut Change,
-) -> Result<()> {
+) -> Result<Insert> {
     let there = proposals.iter().filter(|p| p.version > 0);
     let there: Vec<&Id> = there.map(|p| &p.id).collect();
     change.leave_proposals(db, &there).await?;
@@ -171,14 +171,12 @@ pub(super) async fn write_counted(
         decisions = excluded.decisions, edited = excluded.edited, \
         current_invitee = excluded.current_invitee, updated_ms = excluded.updated_ms, \
         version = excluded.version WHERE proposal.version = excluded.version - 1";
-    let written = db
-        .insert(head, tail, proposals.iter().map(|p| row_of(p)).collect())
-        .await?;
-    if written == proposals.len() as u64 {
-        Ok(())
-    } else {
-        Err(Error::Conflict(None))
-    }
+    Ok(Insert {
+        head,
+        tail,
+        rows: proposals.iter().map(|p| row_of(p)).collect(),
+        all: true,
+    })
 }
 
 fn row_of(p: &Proposal) -> Vec<Arg> {

@@ -5,7 +5,7 @@ use super::error::{Error, Result};
 use super::json;
 pub use super::listing::{Filter, OwnerFilter, Sort, list, sort_key};
 use super::record::record;
-use super::sql::{Arg, Db, args};
+use super::sql::{Arg, Db, Insert, args};
 use crate::domain::email::Email;
 use crate::domain::ids::Id;
 use crate::domain::prospect::{FoldKey, Prospect, ProspectStatus};
@@ -147,16 +147,16 @@ pub async fn by_addresses<'k>(
 /// [`Error::Conflict`] when a row was changed meanwhile or a unique value is taken.
 pub async fn write(db: &mut Db<'_>, prospects: &[&Prospect]) -> Result<()> {
     let mut change = Change::default();
-    write_counted(db, prospects, &mut change).await?;
-    change.write(db).await
+    let upsert = upsert(db, prospects, &mut change).await?;
+    db.insert(vec![upsert, change.insert()]).await
 }
 
-/// Writes prospects, as [`write`], and notes what that does to the counts.
-pub(super) async fn write_counted(
+/// What writes prospects; `change` is told what that does to the counts.
+pub(super) async fn upsert(
     db: &mut Db<'_>,
     prospects: &[&Prospect],
     change: &mut Change,
-) -> Result<()> {
+) -> Result<Insert> {
     let there = prospects.iter().filter(|p| p.version > 0);
     let there: Vec<&Id> = there.map(|p| &p.id).collect();
     change.leave_prospects(db, &there).await?;
@@ -177,14 +177,12 @@ pub(super) async fn write_counted(
         form_only = excluded.form_only, name_key = excluded.name_key, \
         search_text = excluded.search_text, updated_ms = excluded.updated_ms, \
         version = excluded.version WHERE prospect.version = excluded.version - 1";
-    let written = db
-        .insert(head, tail, prospects.iter().map(|p| row_of(p)).collect())
-        .await?;
-    if written == prospects.len() as u64 {
-        Ok(())
-    } else {
-        Err(Error::Conflict(None))
-    }
+    Ok(Insert {
+        head,
+        tail,
+        rows: prospects.iter().map(|p| row_of(p)).collect(),
+        all: true,
+    })
 }
 
 fn row_of(p: &Prospect) -> Vec<Arg> {

@@ -140,41 +140,50 @@ impl Db<'_> {
         row.map(|(n,)| n).ok_or(Error::Corrupt("a counter"))
     }
 
-    /// Inserts many rows and answers how many were written.
-    ///
-    /// `head` is the text up to `VALUES`, `tail` what follows the values. Postgres is given each
-    /// column as an array, so that one statement serves any number of rows; sqlx on SQLite as few
-    /// statements as there are bits in the number, so that each size is prepared once.
+    /// Inserts rows into several tables, in order: on Postgres by one statement, which is one
+    /// round trip, on `SQLite` by as many as are quick there.
     ///
     /// # Errors
-    /// As [`Db::execute`].
-    pub async fn insert(
-        &mut self,
-        head: &'static str,
-        tail: &'static str,
-        rows: Vec<Vec<Arg>>,
-    ) -> Result<u64> {
-        let Some(columns) = rows.first().map(Vec::len) else {
-            return Ok(0);
+    /// As [`Db::execute`]; [`Error::Conflict`] when a row of an [`Insert::all`] was not written.
+    pub async fn insert(&mut self, inserts: Vec<Insert>) -> Result<()> {
+        let inserts: Vec<Insert> = inserts
+            .into_iter()
+            .filter(|insert| !insert.rows.is_empty())
+            .collect();
+        let wanted: Vec<(u64, bool)> = inserts
+            .iter()
+            .map(|insert| (insert.rows.len() as u64, insert.all))
+            .collect();
+        let written = match self {
+            Self::Postgres(c) => columns::insert(c, inserts).await?,
+            _ => self.insert_each(inserts).await?,
         };
-        match self {
-            Self::Embedded(c) => {
-                let sql = format!("{head} VALUES {} {tail}", placeholders(1, columns));
-                c.execute(&sql, rows.iter().map(Vec::as_slice))
-            }
-            Self::Postgres(c) => {
-                let columns = columns::by_column(rows);
-                let sql = format!(
-                    "{head} SELECT * FROM UNNEST({}) {tail}",
-                    columns::casts(&columns)
-                );
-                let query = columns::bound(sqlx::query(AssertSqlSafe(sql)), columns);
-                Ok(query.execute(&mut **c).await?.rows_affected())
-            }
-            Self::Sqlite(_) => self.insert_in_chunks(head, tail, rows).await,
+        let missed = |((rows, all), written): ((u64, bool), u64)| all && rows != written;
+        if wanted.into_iter().zip(written).any(missed) {
+            return Err(Error::Conflict(None));
         }
+        Ok(())
     }
 
+    async fn insert_each(&mut self, inserts: Vec<Insert>) -> Result<Vec<u64>> {
+        let mut written = Vec::with_capacity(inserts.len());
+        for Insert {
+            head, tail, rows, ..
+        } in inserts
+        {
+            written.push(if let Self::Embedded(c) = self {
+                let row = placeholders(1, rows[0].len());
+                let sql = format!("{head} VALUES {row} {tail}");
+                c.execute(&sql, rows.iter().map(Vec::as_slice))?
+            } else {
+                self.insert_in_chunks(head, tail, rows).await?
+            });
+        }
+        Ok(written)
+    }
+
+    /// Inserts by as few statements as there are bits in the number of rows, so that each size
+    /// of statement is prepared once.
     async fn insert_in_chunks(
         &mut self,
         head: &'static str,
@@ -267,6 +276,19 @@ const KEYS: &str = "IN {keys}";
 fn listed(sql: &str, size: usize) -> String {
     let list: Vec<String> = (1..=size).map(|n| format!("${n}")).collect();
     sql.replace(KEYS, &format!("IN ({})", list.join(", ")))
+}
+
+/// Rows for one table.
+#[derive(Debug)]
+pub struct Insert {
+    /// The text up to the values.
+    pub head: &'static str,
+    /// What follows the values.
+    pub tail: &'static str,
+    /// The values, of the same types in each row.
+    pub rows: Vec<Vec<Arg>>,
+    /// Whether it is a conflict when a row is not written.
+    pub all: bool,
 }
 
 /// Rows in one INSERT. SQLite looks its parameters up one after the other, so that the time for
