@@ -40,18 +40,19 @@ impl App {
         Ok(self.listed(&scope, limit, found, seq, position))
     }
 
-    /// Reads a delivery with its body.
+    /// Reads a delivery with its body, and with all of its timings that this node knows.
     ///
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn delivery(&self, id: &Id) -> Result<Read<Delivery>> {
         let mut reader = self.store.read().await?;
         let seq = head(&mut reader.db()).await?;
-        let record = store::deliveries::find(&mut reader.db(), id).await?;
-        Ok(Read {
-            record: record.ok_or(Error::NotFound)?,
-            seq,
-        })
+        let found = store::deliveries::find(&mut reader.db(), id).await?;
+        let mut record = found.ok_or(Error::NotFound)?;
+        if let Some(timings) = &mut record.timings {
+            (timings.committed_us, timings.socket_us) = self.log.moments.of(id);
+        }
+        Ok(Read { record, seq })
     }
 
     /// Empties a stretch of the deliveries that are older than they are kept, beginning behind

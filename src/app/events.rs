@@ -87,6 +87,14 @@ impl App {
         Ok(Ok(self.listed(SCOPE, limit, found, extent.head, position)))
     }
 
+    /// Notes that an event was handed to a socket; `live`: to one that was connected when it was
+    /// committed. A client that catches up does not count as a slow one.
+    pub fn note_sent(&self, seq: Seq, live: bool) {
+        if let Some(took) = self.log.moments.sent(seq).filter(|_| live) {
+            self.metrics.note_sent(took);
+        }
+    }
+
     /// The head of the log and the earliest position it serves, from the database.
     ///
     /// # Errors

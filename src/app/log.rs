@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
 
+use super::moments::Moments;
 use crate::domain::event::{Event, INTERNAL_PREFIX, SESSION_ENDED, Seq};
 use crate::domain::ids::Id;
 use crate::domain::user::Caller;
@@ -143,6 +144,8 @@ pub struct Log {
     behind: Notify,
     sessions: Arc<Sessions>,
     followed_ms: AtomicI64,
+    /// When events became known here and were sent.
+    pub(super) moments: Moments,
 }
 
 impl Log {
@@ -158,6 +161,7 @@ impl Log {
             behind: Notify::new(),
             sessions: Arc::default(),
             followed_ms: AtomicI64::new(i64::MIN),
+            moments: Moments::default(),
         }
     }
 
@@ -188,6 +192,7 @@ impl Log {
     /// known are passed over; where some are missing in between, the follower is woken.
     pub fn offer(&self, events: Vec<Event>) {
         let mut ended = Vec::new();
+        let now_us = self.moments.now_us();
         let head = {
             let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
             for event in events {
@@ -195,6 +200,7 @@ impl Log {
                     if event.name.starts_with(INTERNAL_PREFIX) {
                         ended.push(event.clone());
                     }
+                    self.moments.known(event.seq, now_us);
                     tail.push(event);
                 } else if event.seq > tail.head {
                     self.behind.notify_one();

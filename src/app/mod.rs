@@ -1,6 +1,7 @@
 //! What the product does: one function for each operation, shared by HTTP, sockets, jobs and the
 //! command line.
 
+pub mod attendance;
 pub mod auth;
 pub mod cursor;
 pub mod deliveries;
@@ -9,10 +10,13 @@ pub mod events;
 pub mod guard;
 pub mod ingest;
 pub mod log;
+pub mod metrics;
+mod moments;
 pub mod password;
 pub mod proposals;
 pub mod prospects;
 pub mod refusals;
+mod scrape;
 mod search;
 pub mod users;
 
@@ -60,11 +64,15 @@ pub struct App {
     pub queue: ingest::Queue,
     /// Refused requests on their way to the database.
     pub refusals: refusals::Refusals,
+    /// What is measured.
+    pub metrics: metrics::Metrics,
     /// Slows the guessing of passwords.
     pub guard: guard::Guard,
     /// Signs tokens and cursors.
     pub tokens: auth::Tokens,
     passwords: password::Passwords,
+    reading: scrape::Reading,
+    started_ms: i64,
 }
 
 impl App {
@@ -87,9 +95,12 @@ impl App {
             log: log::Log::new(head),
             queue,
             refusals: refusals::Refusals::default(),
+            metrics: metrics::Metrics::default(),
             guard: guard::Guard::default(),
             tokens: auth::Tokens::new(settings.jwt_secret.expose().as_bytes()),
             passwords: password::Passwords::default(),
+            reading: scrape::Reading::default(),
+            started_ms: clock.now_ms(),
             store,
             clock,
             ids,

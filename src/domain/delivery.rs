@@ -118,7 +118,7 @@ impl Reason {
 }
 
 /// How long the steps of a delivery took, in microseconds since its last byte arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
     /// Until the signature was verified and the payload read.
@@ -129,6 +129,13 @@ pub struct Timings {
     pub folded_us: u64,
     /// How many deliveries shared the commit.
     pub batch_size: u64,
+    /// Until it was committed. Never in the archive, whose row that commit writes: added for as
+    /// long as the node that took it remembers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_us: Option<u64>,
+    /// Until its first event was handed to the first socket; kept as `committed_us`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_us: Option<u64>,
 }
 
 /// The delivery that stands for an event; others are its duplicates.

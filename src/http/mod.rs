@@ -7,6 +7,7 @@ mod deliveries;
 mod events;
 mod extract;
 mod health;
+mod metrics;
 mod problem;
 mod proposals;
 mod prospects;
@@ -96,6 +97,7 @@ fn pages() -> Router<Arc<App>> {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::scrape))
         .route("/api/openapi.json", get(health::openapi))
         .route("/", get(dashboard::page))
         .route("/assets/{*path}", get(dashboard::asset))

@@ -164,11 +164,18 @@ async fn deliver(
     mut cursor: Seq,
 ) -> Result<Stop, Stop> {
     let mut head = app.log.watch_head();
+    let live_after = app.log.head();
+    let socket = outlet.socket.clone();
+    let attending = app
+        .metrics
+        .attendance
+        .enter(cursor, move || transport(&socket));
     loop {
         match app.events_after(cursor, STRETCH, caller).await {
             Ok(Served::Stretch(stretch)) => {
                 for event in &stretch.events {
                     send_event(outlet, event).await?;
+                    app.note_sent(event.seq, event.seq > live_after);
                 }
                 cursor = stretch.upto;
             }
@@ -178,9 +185,17 @@ async fn deliver(
             }
             Err(error) => pause_after(&error).await,
         }
+        attending.reached(cursor);
         if head.wait_for(|head| *head > cursor).await.is_err() {
             return Ok(Stop::Closing);
         }
+    }
+}
+
+fn transport(socket: &SocketRef) -> &'static str {
+    match socket.transport_type() {
+        TransportType::Polling => "polling",
+        TransportType::Websocket => "websocket",
     }
 }
 

@@ -358,6 +358,18 @@ pub fn sort_key(delivery: &Delivery) -> SortKey {
     SortKey::Int(delivery.received_ms)
 }
 
+/// How many deliveries are held, counted up to `most`.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn quarantined(db: &mut Db<'_>, most: i64) -> Result<i64> {
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM \
+        (SELECT 1 FROM delivery WHERE status = $1 LIMIT $2) AS held";
+    let held = DeliveryStatus::Quarantined.name();
+    let count: Option<(i64,)> = db.fetch_one(sql, args![held, most]).await?;
+    Ok(count.map_or(0, |(count,)| count))
+}
+
 /// How many deliveries there are by status.
 ///
 /// # Errors

@@ -72,12 +72,17 @@ impl From<sqlx::Error> for Error {
         let kind = error
             .as_database_error()
             .map(sqlx::error::DatabaseError::kind);
-        match kind {
+        let conflict = matches!(
+            kind,
             Some(
                 sqlx::error::ErrorKind::UniqueViolation
-                | sqlx::error::ErrorKind::ForeignKeyViolation,
-            ) => Self::Conflict(Some(Box::new(error))),
-            _ => Self::Database(error),
+                    | sqlx::error::ErrorKind::ForeignKeyViolation
+            )
+        );
+        if conflict {
+            return Self::Conflict(Some(Box::new(error)));
         }
+        super::failures::count(&error);
+        Self::Database(error)
     }
 }

@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod embedded;
 pub mod error;
 pub mod events;
+pub mod failures;
 pub mod fold;
 pub mod held;
 mod json;

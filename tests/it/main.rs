@@ -30,6 +30,7 @@ mod counts;
 mod deliveries;
 mod events;
 mod http_conventions;
+mod metrics;
 mod openapi;
 mod proposals;
 mod prospects;

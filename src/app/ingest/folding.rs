@@ -47,13 +47,16 @@ impl App {
         };
         let mut folding = Folding::new(world, standing);
         let mut answers = Vec::with_capacity(batch.len());
+        let mut first = Vec::with_capacity(batch.len());
         for received in batch {
+            first.push(folding.events.len());
             match folding.take(received, cx) {
                 Ok(answer) => answers.push(answer),
                 Err(incomplete) => return Ok(Err(incomplete)),
             }
         }
         let events = self.write(tx, folding, now_ms).await?;
+        self.observe(batch, &answers, &first, &events);
         Ok(Ok((answers, events)))
     }
 

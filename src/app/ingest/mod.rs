@@ -5,6 +5,7 @@
 //! deliveries is tried by itself, so that none suffers for its neighbours.
 
 mod folding;
+mod observe;
 mod replay;
 mod writer;
 
@@ -94,6 +95,11 @@ impl App {
     /// wait, [`Error::Internal`] when it could not be committed. Nothing is kept of it then but
     /// the refusal.
     pub async fn receive(&self, posted: Posted) -> Result<Answer> {
+        let taken = self.take_in(posted).await;
+        taken.inspect_err(|error| self.metrics.count_lost(error))
+    }
+
+    async fn take_in(&self, posted: Posted) -> Result<Answer> {
         let started = Instant::now();
         let received_ms = self.now_ms();
         let door = self.door(posted.connection_id.as_deref()).await?;

@@ -56,6 +56,12 @@ impl Queue {
         !self.0.is_closed()
     }
 
+    /// How many deliveries wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
     /// Hands a delivery to the writer and waits until it is committed. It is committed also when
     /// the caller goes away meanwhile.
     pub(super) async fn put(&self, received: Received) -> Result<Answer> {
@@ -145,6 +151,7 @@ impl App {
                 taken_us,
                 folded_us: taken_us,
                 batch_size: size as u64,
+                ..Timings::default()
             });
         }
         let mut folded = self.fold_caught(&batch).await;

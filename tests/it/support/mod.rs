@@ -6,6 +6,7 @@ pub mod database;
 pub mod document;
 pub mod load;
 pub mod payload;
+pub mod scrape;
 pub mod server;
 pub mod subscriber;
 
