@@ -3,8 +3,8 @@
 //!
 //! In reading order: [`domain`] says what the product is and does no I/O; [`calendly`] is
 //! Calendly's wire; [`store`] holds all SQL; [`app`] is what the product does, one function for
-//! each operation; [`http`], [`realtime`], [`jobs`] and [`cli`] bring the world to it;
-//! [`config`], [`telemetry`] and [`serve`] put it together. `ARCHITECTURE.md` is the map.
+//! each operation; [`net`], [`http`], [`realtime`], [`jobs`] and [`cli`] bring the
+//! world to it; [`config`], [`telemetry`] and [`serve`] put it together. `ARCHITECTURE.md` is the map.
 
 pub mod app;
 pub mod calendly;
@@ -13,6 +13,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod jobs;
+pub mod net;
 pub mod realtime;
 pub mod serve;
 pub mod store;

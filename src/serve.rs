@@ -1,16 +1,12 @@
 //! Runs the server: opens the database, starts the jobs, listens, and stops in order.
 
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::ServiceExt;
 use axum::extract::Request;
-use axum::serve::ListenerExt;
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -26,11 +22,7 @@ use crate::domain::ids::UuidV7;
 use crate::domain::secret::Secret;
 use crate::realtime::Sockets;
 use crate::store::{self, Store};
-use crate::{http, jobs};
-
-/// How long sent data may stay unacknowledged before the kernel gives a connection up. Without
-/// it socketioxide never releases a client that stopped reading: no disconnect, the file kept.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+use crate::{http, jobs, net};
 
 /// How long each step of stopping may take. Together they stay below ten seconds.
 const DRAIN_SOCKETS: Duration = Duration::from_millis(1500);
@@ -114,7 +106,7 @@ fn settings(config: &Config, jwt_secret: Secret, public_url: String) -> Settings
 
 /// What runs until the program stops.
 struct Running {
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
     sockets: Sockets,
     writer: oneshot::Receiver<()>,
     stop_writer: oneshot::Sender<()>,
@@ -147,12 +139,11 @@ impl Running {
         };
         let admitting = sockets.clone();
         let admit = MapRequestLayer::new(move |request: Request| admitting.admit(request));
-        let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(
-            admit.layer(router),
-        );
-        let server = axum::serve(listener.tap_io(tune), service)
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
-        let server = tokio::spawn(server.into_future());
+        let limits = net::Limits::with_files(net::raise_file_limit());
+        let counts = app.metrics.connections.clone();
+        let service = admit.layer(router);
+        let server = net::serve(listener, service, limits, counts, stop.clone());
+        let server = tokio::spawn(server);
         Ok(Self {
             server,
             sockets,
@@ -184,12 +175,6 @@ impl Running {
             tracing::warn!("some background work did not finish in time");
         }
     }
-}
-
-fn tune(stream: &mut TcpStream) {
-    let _ = stream.set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let _ = SockRef::from(&*stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
 }
 
 fn announce_admin(config: &Config, generated: Option<&str>) {

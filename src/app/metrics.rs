@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use super::Error;
 use super::attendance::Attendance;
@@ -42,6 +44,60 @@ const BATCH_BUCKETS: [f64; 11] = [
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
 ];
 
+/// Why a connection was cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The head of a request did not come in time.
+    Head,
+    /// The body of a request did not come in time.
+    Body,
+    /// It was not used for long.
+    Idle,
+    /// There were too many.
+    Full,
+}
+
+/// The names of [`Cut`], in its order.
+const CUTS: [&str; 4] = ["head", "body", "idle", "full"];
+
+/// The connections there are, and those that were cut off.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    strangers: IntGauge,
+    known: IntGauge,
+    cut: [IntCounter; CUTS.len()],
+}
+
+impl Connections {
+    fn new(registry: &Registry) -> Self {
+        let help = "TCP connections, by whether one of their requests was authenticated.";
+        let open = IntGaugeVec::new(Opts::new("bookbell_connections", help), &["peer"]);
+        let open = register(registry, open.expect("the label is a name"));
+        let help = "Connections cut off: a request's head or body was too slow, it was idle, or \
+            there were too many.";
+        let cut = Opts::new("bookbell_connections_cut_total", help);
+        let cut = IntCounterVec::new(cut, &["reason"]).expect("the label is a name");
+        let cut = register(registry, cut);
+        Self {
+            strangers: open.with_label_values(&["stranger"]),
+            known: open.with_label_values(&["known"]),
+            cut: CUTS.map(|reason| cut.with_label_values(&[reason])),
+        }
+    }
+
+    /// Notes how many connections there are.
+    pub fn set(&self, strangers: usize, known: usize) {
+        self.strangers
+            .set(i64::try_from(strangers).unwrap_or(i64::MAX));
+        self.known.set(i64::try_from(known).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a connection that was cut off.
+    pub fn cut(&self, reason: Cut) {
+        self.cut[reason as usize].inc();
+    }
+}
+
 /// What is measured while it happens. Everything else is read when somebody asks (`scrape.rs`).
 #[derive(Debug)]
 pub struct Metrics {
@@ -52,6 +108,8 @@ pub struct Metrics {
     batch: Histogram,
     /// The sockets that events are delivered to.
     pub attendance: Attendance,
+    /// The connections of this node.
+    pub connections: Connections,
 }
 
 impl Default for Metrics {
@@ -80,6 +138,7 @@ impl Default for Metrics {
                 "How many deliveries shared a commit.",
                 &BATCH_BUCKETS,
             ),
+            connections: Connections::new(&registry),
             registry,
             attendance: Attendance::default(),
         }

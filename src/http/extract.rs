@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 
 use super::problem::Problem;
 use crate::app::auth::bearer;
@@ -17,6 +17,32 @@ use crate::app::{App, Error};
 use crate::domain::fields::Fields;
 use crate::domain::ids::Id;
 use crate::domain::user::Caller;
+use crate::net;
+
+/// The connection a request came by, where there is one.
+#[derive(Debug)]
+pub(super) struct Peer(Option<net::Peer>);
+
+impl Peer {
+    fn of(extensions: &Extensions) -> Self {
+        Self(extensions.get().cloned())
+    }
+
+    /// Notes that it is not a stranger's.
+    pub(super) fn prove(&self) {
+        if let Some(peer) = &self.0 {
+            peer.prove();
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.extensions))
+    }
+}
 
 /// Somebody who is signed in.
 #[derive(Debug)]
@@ -33,7 +59,10 @@ impl FromRequestParts<Arc<App>> for User {
         let header = parts.headers.get(header::AUTHORIZATION);
         let token = header.and_then(|value| bearer(value.to_str().ok()?));
         match app.authenticate(token).await? {
-            Ok(who) => Ok(Self(who.caller)),
+            Ok(who) => {
+                Peer::of(&parts.extensions).prove();
+                Ok(Self(who.caller))
+            }
             Err(error) => Err(Error::Unauthenticated(error.code()).into()),
         }
     }

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde_json::json;
 
-use super::extract::{PathText, raw_body};
+use super::extract::{PathText, Peer, raw_body};
 use super::problem::Answer;
 use crate::app::App;
 use crate::app::ingest::{Outcome, Posted};
@@ -26,26 +26,28 @@ const KEPT_LENGTH: usize = 1024;
 
 pub(super) async fn receive(
     State(app): State<Arc<App>>,
+    peer: Peer,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
-    take(&app, None, &headers, body).await
+    take(&app, &peer, None, (&headers, body)).await
 }
 
 pub(super) async fn receive_for(
     State(app): State<Arc<App>>,
     PathText(connection_id): PathText,
+    peer: Peer,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
-    take(&app, Some(connection_id), &headers, body).await
+    take(&app, &peer, Some(connection_id), (&headers, body)).await
 }
 
 async fn take(
     app: &App,
+    peer: &Peer,
     connection_id: Option<String>,
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    (headers, body): (&HeaderMap, Result<Bytes, BytesRejection>),
 ) -> Answer {
     let body = raw_body(body)?;
     let signature = headers
@@ -58,6 +60,7 @@ async fn take(
         body,
     };
     let answer = app.receive(posted).await?;
+    peer.prove();
     let held = answer.outcome == Outcome::Quarantined;
     let status = if held {
         StatusCode::ACCEPTED

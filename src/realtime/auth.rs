@@ -13,6 +13,7 @@ use crate::app::auth::{Authenticated, TokenError, bearer};
 use crate::app::error::chain;
 use crate::app::log::SessionWatch;
 use crate::domain::event::Seq;
+use crate::net::Peer;
 
 /// How long a socket waits for the database before it is refused, and how often it asks.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -86,6 +87,9 @@ pub(super) async fn authenticate(
     // Watched first and looked up again after, so that a session which ends in between is seen.
     let session = app.log.watch_session(&first.caller.session_id);
     let who = check(app, token).await?;
+    if let Some(peer) = socket.req_parts().extensions.get::<Peer>() {
+        peer.prove();
+    }
     socket.join([
         format!("user:{}", who.caller.user_id),
         format!("role:{}", who.caller.role.name()),

@@ -65,11 +65,16 @@ impl std::fmt::Debug for Sockets {
 impl Sockets {
     /// Sockets that deliver what `app` commits, served at `path` and at `/api/socketio`.
     pub fn new(app: Arc<App>, path: &str) -> Self {
+        Self::with_patience(app, path, CONNECT)
+    }
+
+    /// The same, with another time for strangers to authenticate.
+    pub fn with_patience(app: Arc<App>, path: &str, connect: Duration) -> Self {
         let (layer, io) = SocketIo::builder()
             .req_path(path.to_owned())
             .ping_interval(PING.0)
             .ping_timeout(PING.1)
-            .connect_timeout(CONNECT)
+            .connect_timeout(connect)
             .max_payload(OUTGOING)
             .ws_max_message_size(INCOMING)
             .ws_max_frame_size(INCOMING)

@@ -1,32 +1,65 @@
 //! When polling clients ask: the one sign that a connection's buffer was emptied.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::{Method, Request};
 use tokio::sync::watch;
 
+use crate::net::Peer;
+
+/// How many connections wait to be known.
+const WAITING: usize = 1024;
+
 /// The polls of each connected client, counted.
 #[derive(Debug, Default)]
-pub(super) struct Polls(Mutex<HashMap<String, watch::Sender<u64>>>);
+pub(super) struct Polls(Mutex<Clients>);
+
+#[derive(Debug, Default)]
+struct Clients {
+    polls: HashMap<String, watch::Sender<u64>>,
+    /// Connections that clients upgraded to before they were authenticated.
+    waiting: VecDeque<(String, Peer)>,
+}
 
 impl Polls {
-    /// Counts a request that is a poll of a known connection.
+    /// Counts a request that is a poll of a known connection, and lets it be known by whichever
+    /// TCP connection it comes.
     pub(super) fn note<B>(&self, request: &Request<B>) {
         let query = request.uri().query().unwrap_or_default();
-        if request.method() != Method::GET || !query.contains("transport=polling") {
+        let mut pairs = query.split('&');
+        let Some(id) = pairs.find_map(|pair| pair.strip_prefix("sid=")) else {
             return;
-        }
-        let connection = query.split('&').find_map(|pair| pair.strip_prefix("sid="));
-        if let Some(polls) = connection.and_then(|id| self.lock().get(id).cloned()) {
-            polls.send_modify(|count| *count += 1);
+        };
+        let peer = request.extensions().get::<Peer>();
+        let polling = query.contains("transport=polling");
+        let mut clients = self.lock();
+        if let Some(polls) = clients.polls.get(id) {
+            if request.method() == Method::GET && polling {
+                polls.send_modify(|count| *count += 1);
+            }
+            peer.inspect(|peer| peer.prove());
+        } else if let Some(peer) = peer.filter(|_| !polling) {
+            if clients.waiting.len() == WAITING {
+                clients.waiting.pop_front();
+            }
+            clients.waiting.push_back((id.to_owned(), peer.clone()));
         }
     }
 
     /// Counts the polls of a connection from now on.
     pub(super) fn watch(self: &Arc<Self>, connection: String) -> Polled {
         let (polls, count) = watch::channel(0);
-        self.lock().insert(connection.clone(), polls);
+        let mut clients = self.lock();
+        clients.polls.insert(connection.clone(), polls);
+        clients.waiting.retain(|(id, peer)| {
+            let its = *id == connection;
+            if its {
+                peer.prove();
+            }
+            !its
+        });
+        drop(clients);
         Polled {
             count,
             connection,
@@ -34,7 +67,7 @@ impl Polls {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<u64>>> {
+    fn lock(&self) -> MutexGuard<'_, Clients> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,7 +100,7 @@ impl Polled {
 
 impl Drop for Polled {
     fn drop(&mut self) {
-        self.polls.lock().remove(&self.connection);
+        self.polls.lock().polls.remove(&self.connection);
     }
 }
 
@@ -94,6 +127,6 @@ mod tests {
         assert_eq!(polled.count(), 1);
         drop(polled);
         polls.note(&request("GET", "/x/?EIO=4&transport=polling&sid=abc"));
-        assert!(polls.lock().is_empty());
+        assert!(polls.lock().polls.is_empty());
     }
 }

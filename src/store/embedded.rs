@@ -144,7 +144,10 @@ impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation) => Self::Conflict(Some(Box::new(error))),
-            _ => Self::Embedded(error),
+            _ => {
+                super::failures::count_embedded(&error);
+                Self::Embedded(error)
+            }
         }
     }
 }

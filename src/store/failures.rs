@@ -14,7 +14,18 @@ pub fn counted() -> impl Iterator<Item = (&'static str, u64)> {
 }
 
 pub(super) fn count(error: &sqlx::Error) {
-    let kind = kind(error);
+    count_kind(kind(error));
+}
+
+/// Counts what the writer's own connection to SQLite fails of.
+pub(super) fn count_embedded(error: &rusqlite::Error) {
+    count_kind(match error {
+        rusqlite::Error::SqliteFailure(error, _) => of_code(&error.extended_code.to_string()),
+        _ => "other",
+    });
+}
+
+fn count_kind(kind: &'static str) {
     if let Some(n) = KINDS.iter().position(|name| *name == kind) {
         COUNTS[n].fetch_add(1, Ordering::Relaxed);
     }

@@ -55,6 +55,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "crate::realtime",
             "crate::jobs",
             "crate::cli",
+            "crate::net",
             "sqlx",
             "axum::",
             "socketioxide",
@@ -73,6 +74,18 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "realtime",
         &["crate::http", "crate::jobs", "crate::cli", "sqlx"],
+    ),
+    (
+        "net",
+        &[
+            "crate::http",
+            "crate::realtime",
+            "crate::jobs",
+            "crate::cli",
+            "crate::store",
+            "sqlx",
+            "socketioxide",
+        ],
     ),
     (
         "jobs",

@@ -19,6 +19,7 @@ mod ownership;
 
 mod browser;
 mod cli;
+mod connections;
 mod ingest;
 mod nodes;
 mod process;

@@ -1,0 +1,287 @@
+//! The table of connections: what each is doing, since when, and whose it is.
+//!
+//! A connection is a stranger's until one of its requests was authenticated. Where there are too
+//! many, the stranger who came first has to go: whoever means well has been known long since.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+
+use super::Limits;
+use crate::app::metrics::{Connections, Cut};
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    /// It has yet to send its first byte.
+    New,
+    /// It sends the head of a request.
+    Head,
+    /// It sends the body of a request.
+    Body,
+    /// We are at it.
+    Busy,
+    /// It may send another request.
+    Idle,
+    /// It is no HTTP any more; whoever took it over looks after it.
+    Upgraded,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct State {
+    number: u64,
+    phase: AtomicU8,
+    /// When the phase began, in milliseconds of the table's clock.
+    since_ms: AtomicU64,
+    /// When bytes last came.
+    read_ms: AtomicU64,
+    known: AtomicBool,
+    cut: AtomicBool,
+    reader: AtomicWaker,
+    table: Arc<Table>,
+}
+
+/// A connection as those see it who serve it.
+#[derive(Debug, Clone)]
+pub struct Peer(Arc<State>);
+
+/// The connections there are.
+#[derive(Debug, Default)]
+struct Rooms {
+    next: u64,
+    strangers: BTreeMap<u64, Arc<State>>,
+    known: BTreeMap<u64, Arc<State>>,
+}
+
+/// All connections of a listener.
+#[derive(Debug)]
+pub(super) struct Table {
+    limits: Limits,
+    epoch: Instant,
+    /// As of the last sweep: exact enough, and free to read.
+    now_ms: AtomicU64,
+    rooms: Mutex<Rooms>,
+    counts: Connections,
+}
+
+impl Table {
+    pub(super) fn new(limits: Limits, counts: Connections) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            epoch: Instant::now(),
+            now_ms: AtomicU64::new(0),
+            rooms: Mutex::default(),
+            counts,
+        })
+    }
+
+    fn rooms(&self) -> MutexGuard<'_, Rooms> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    /// How often to sweep: often enough for the shortest limit to mean something.
+    pub(super) fn period(&self) -> Duration {
+        let limits = &self.limits;
+        let shortest = limits.head.min(limits.body_pause).min(limits.idle);
+        (shortest / 10).clamp(Duration::from_millis(5), Duration::from_secs(1))
+    }
+
+    /// Takes in a new connection; `None` when there is no room and nobody who could make some.
+    pub(super) fn admit(self: &Arc<Self>) -> Option<Peer> {
+        let mut rooms = self.rooms();
+        let full = rooms.strangers.len() + rooms.known.len() >= self.limits.connections;
+        if (full || rooms.strangers.len() >= self.limits.strangers) && !self.evict(&mut rooms) {
+            self.counts.cut(Cut::Full);
+            return None;
+        }
+        let number = rooms.next;
+        rooms.next += 1;
+        let now_ms = self.now_ms();
+        let state = Arc::new(State {
+            number,
+            phase: AtomicU8::new(Phase::New as u8),
+            since_ms: AtomicU64::new(now_ms),
+            read_ms: AtomicU64::new(now_ms),
+            known: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
+            table: Arc::clone(self),
+        });
+        rooms.strangers.insert(number, Arc::clone(&state));
+        self.count(&rooms);
+        Some(Peer(state))
+    }
+
+    /// Cuts off the stranger who came first.
+    pub(super) fn make_room(&self) {
+        self.evict(&mut self.rooms());
+    }
+
+    /// Cuts off those that have not sent anything yet, which hyper would wait for when it stops.
+    pub(super) fn dismiss(&self) {
+        let rooms = self.rooms();
+        let new = rooms.strangers.values().filter(|s| s.is(Phase::New));
+        new.for_each(|state| {
+            state.cut_off();
+        });
+    }
+
+    fn evict(&self, rooms: &mut Rooms) -> bool {
+        let Some((_, oldest)) = rooms.strangers.pop_first() else {
+            return false;
+        };
+        oldest.cut_off();
+        self.counts.cut(Cut::Full);
+        true
+    }
+
+    fn count(&self, rooms: &Rooms) {
+        self.counts.set(rooms.strangers.len(), rooms.known.len());
+    }
+
+    fn leave(&self, number: u64) {
+        let mut rooms = self.rooms();
+        if rooms.strangers.remove(&number).is_none() {
+            rooms.known.remove(&number);
+        }
+        self.count(&rooms);
+    }
+
+    /// Cuts off who took too long.
+    pub(super) fn sweep(&self) {
+        let now_ms = millis(self.epoch.elapsed());
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+        let rooms = self.rooms();
+        for state in rooms.strangers.values().chain(rooms.known.values()) {
+            if let Some(cut) = state.overdue(now_ms, &self.limits)
+                && state.cut_off()
+            {
+                self.counts.cut(cut);
+            }
+        }
+    }
+}
+
+impl State {
+    fn is(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase as u8
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.since_ms.store(self.table.now_ms(), Ordering::Relaxed);
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    fn read(&self) {
+        self.read_ms.store(self.table.now_ms(), Ordering::Relaxed);
+    }
+
+    /// What it is to be cut off for.
+    fn overdue(&self, now_ms: u64, limits: &Limits) -> Option<Cut> {
+        let longer = |since_ms: &AtomicU64, limit: Duration| {
+            now_ms.saturating_sub(since_ms.load(Ordering::Relaxed)) > millis(limit)
+        };
+        let sends_head = self.is(Phase::New) || self.is(Phase::Head);
+        if sends_head && longer(&self.since_ms, limits.head) {
+            Some(Cut::Head)
+        } else if self.is(Phase::Idle) && longer(&self.since_ms, limits.idle) {
+            Some(Cut::Idle)
+        } else if self.is(Phase::Body)
+            && (longer(&self.since_ms, limits.body) || longer(&self.read_ms, limits.body_pause))
+        {
+            Some(Cut::Body)
+        } else {
+            None
+        }
+    }
+
+    /// Answers whether it was not cut off already.
+    fn cut_off(&self) -> bool {
+        let first = !self.cut.swap(true, Ordering::AcqRel);
+        self.reader.wake();
+        first
+    }
+}
+
+impl Peer {
+    /// Notes that somebody known is at the other end.
+    pub fn prove(&self) {
+        let Self(state) = self;
+        if state.known.load(Ordering::Relaxed) || state.known.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut rooms = state.table.rooms();
+        if let Some(state) = rooms.strangers.remove(&state.number) {
+            rooms.known.insert(state.number, state);
+            self.0.table.count(&rooms);
+        }
+    }
+
+    /// Notes that a request has begun, and whether a body is to come.
+    pub(super) fn request(&self, body: bool) {
+        if body {
+            self.0.read();
+        }
+        self.0.enter(if body { Phase::Body } else { Phase::Busy });
+    }
+
+    /// Notes that a request is here as a whole.
+    pub(super) fn received(&self) {
+        if self.0.is(Phase::Body) {
+            self.0.enter(Phase::Busy);
+        }
+    }
+
+    /// Notes that a request was answered.
+    pub(super) fn answered(&self) {
+        if !self.0.is(Phase::Upgraded) {
+            self.0.enter(Phase::Idle);
+        }
+    }
+
+    /// Notes that the connection is no HTTP any more.
+    pub(super) fn upgraded(&self) {
+        self.0.enter(Phase::Upgraded);
+    }
+
+    /// Notes that bytes came.
+    pub(super) fn read(&self) {
+        self.0.read();
+        if self.0.is(Phase::Idle) {
+            self.0.enter(Phase::Head);
+        } else if self.0.is(Phase::New) {
+            // Its time runs since it was accepted.
+            let head = Phase::Head as u8;
+            self.0.phase.store(head, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the connection was cut off. Whoever waits for bytes is woken when it is.
+    pub(super) fn is_cut(&self) -> bool {
+        self.0.cut.load(Ordering::Acquire)
+    }
+
+    /// Whom to wake when it is cut off.
+    pub(super) fn reads_with(&self, waker: &Waker) {
+        self.0.reader.register(waker);
+    }
+
+    /// Notes that the connection is closed.
+    pub(super) fn leave(&self) {
+        self.0.table.leave(self.0.number);
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
