@@ -26,6 +26,9 @@ mod process;
 mod realtime;
 mod resume;
 
+mod faults_drops;
+mod faults_kill;
+
 mod auth;
 mod counts;
 mod deliveries;

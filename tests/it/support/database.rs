@@ -42,10 +42,39 @@ impl Database {
         }
     }
 
+    /// Another one on the same engine.
+    pub async fn another(&self) -> Self {
+        if self.is_sqlite() {
+            Self::sqlite()
+        } else {
+            Self::postgres().await
+        }
+    }
+
+    pub fn is_sqlite(&self) -> bool {
+        self.url.starts_with("sqlite:")
+    }
+
+    /// All numbers that a query answers, read behind the program's back.
+    pub async fn numbers(&self, sql: &str) -> Vec<i64> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        if self.is_sqlite() {
+            let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+            let numbers = sqlx::query_scalar(sql).fetch_all(&mut connection).await;
+            connection.close().await.unwrap();
+            numbers.unwrap()
+        } else {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            let numbers = sqlx::query_scalar(sql).fetch_all(&mut connection).await;
+            connection.close().await.unwrap();
+            numbers.unwrap()
+        }
+    }
+
     /// Runs SQL behind the program's back.
     pub async fn execute(&self, sql: &str) {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        if self.url.starts_with("sqlite:") {
+        if self.is_sqlite() {
             let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
             sql.execute(&mut connection).await.unwrap();
             connection.close().await.unwrap();

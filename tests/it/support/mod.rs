@@ -4,10 +4,14 @@ pub mod api;
 pub mod app;
 pub mod database;
 pub mod document;
+pub mod faults;
 pub mod load;
 pub mod payload;
+pub mod proxy;
+pub mod sender;
 pub mod scrape;
 pub mod server;
+pub mod soak;
 pub mod subscriber;
 
 /// Runs each test on SQLite and on Postgres.

@@ -20,6 +20,8 @@ pub struct Server {
     pub url: String,
     pub database: Database,
     variables: Vec<(String, String)>,
+    /// What a shell does before it becomes the program.
+    prologue: Option<&'static str>,
 }
 
 /// The program, ready for its arguments, with no setting taken from the environment.
@@ -75,18 +77,55 @@ impl Server {
     pub fn start_with(database: Database, variables: &[(&str, &str)]) -> Self {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let variables: Vec<_> = variables.iter().map(own).collect();
-        let (process, url) = Process::start(&database, &variables);
+        let (process, url) = Process::start(&mut command(None), &database, &variables);
         Self {
             process,
             url,
             database,
             variables,
+            prologue: None,
         }
+    }
+
+    /// Starts in a shell that does something before: what is set in it, the program inherits.
+    pub fn start_after(prologue: &'static str, database: Database) -> Self {
+        let mut program = command(Some(prologue));
+        let (process, url) = Process::start(&mut program, &database, &[]);
+        Self {
+            process,
+            url,
+            database,
+            variables: Vec::new(),
+            prologue: Some(prologue),
+        }
+    }
+
+    /// Starts, and is killed after this time, wherever it then is.
+    pub fn start_and_kill(database: Database, after: Duration) -> Self {
+        let mut this = Self {
+            process: Process::spawn(&mut bookbell(), &database, &[]),
+            url: String::new(),
+            database,
+            variables: Vec::new(),
+            prologue: None,
+        };
+        std::thread::sleep(after);
+        this.kill();
+        this
     }
 
     /// Starts again with the same settings, after the process ended.
     pub fn restart(&mut self) {
-        (self.process, self.url) = Process::start(&self.database, &self.variables);
+        let mut program = command(self.prologue);
+        (self.process, self.url) = Process::start(&mut program, &self.database, &self.variables);
+    }
+
+    /// Starts again, and is killed after this time, wherever it then is.
+    pub fn restart_and_kill(&mut self, after: Duration) {
+        let mut program = command(self.prologue);
+        self.process = Process::spawn(&mut program, &self.database, &self.variables);
+        std::thread::sleep(after);
+        self.kill();
     }
 
     /// Starts a second node on the same database, on a free port.
@@ -137,6 +176,24 @@ pub fn signal(pid: u32, name: &str) {
     assert!(sent.unwrap().success());
 }
 
+/// The program, at once or after a shell did something.
+fn command(prologue: Option<&str>) -> Command {
+    let Some(prologue) = prologue else {
+        return bookbell();
+    };
+    let program = bookbell();
+    let mut shell = Command::new("bash");
+    shell
+        .arg("-c")
+        .arg(format!("{prologue}; exec \"$0\" \"$@\""));
+    shell.arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        assert!(value.is_none(), "only removes what is in the environment");
+        shell.env_remove(name);
+    }
+    shell
+}
+
 /// Where a server's stderr goes, in its database's folder.
 const LOG: &str = "stderr.log";
 
@@ -147,8 +204,25 @@ struct Process {
 }
 
 impl Process {
-    fn start(database: &Database, variables: &[(String, String)]) -> (Self, String) {
-        let child = bookbell()
+    fn start(
+        program: &mut Command,
+        database: &Database,
+        variables: &[(String, String)],
+    ) -> (Self, String) {
+        let mut this = Self::spawn(program, database, variables);
+        let first = this.lines.recv_timeout(PATIENCE).unwrap_or_default();
+        this.printed.push(first);
+        let Some(url) = this.printed[0].strip_prefix("listening on ") else {
+            let log = database.folder.path().join(LOG);
+            let log = std::fs::read_to_string(log).unwrap();
+            panic!("it did not start: {:?} {log}", this.printed);
+        };
+        let url = url.to_owned();
+        (this, url)
+    }
+
+    fn spawn(program: &mut Command, database: &Database, variables: &[(String, String)]) -> Self {
+        let child = program
             .arg("serve")
             .env("DATABASE_URL", &database.url)
             .env("BOOKBELL_LISTEN", "127.0.0.1:0")
@@ -170,20 +244,11 @@ impl Process {
                 let _ = sender.send(line);
             }
         });
-        let mut this = Self {
+        Self {
             child,
             printed: Vec::new(),
             lines,
-        };
-        let first = this.lines.recv_timeout(PATIENCE).unwrap_or_default();
-        this.printed.push(first);
-        let Some(url) = this.printed[0].strip_prefix("listening on ") else {
-            let log = database.folder.path().join(LOG);
-            let log = std::fs::read_to_string(log).unwrap();
-            panic!("it did not start: {:?} {log}", this.printed);
-        };
-        let url = url.to_owned();
-        (this, url)
+        }
     }
 
     /// Reads stdout to its end, which comes with the process'.

@@ -94,6 +94,8 @@ struct Story {
     read: usize,
     events: usize,
     position: i64,
+    /// How many reports there are of each type.
+    kinds: HashMap<String, usize>,
 }
 
 /// Any number of official Socket.IO clients, each under a name.
@@ -168,6 +170,10 @@ impl Subscriber {
             let last: Vec<String> = last.map(brief).collect();
             panic!("{id}: no {what}; the last of {}: {last:#?}", reports.len());
         };
+        self.take(report);
+    }
+
+    fn take(&mut self, report: Value) {
         let Some(of) = report["id"].as_str() else {
             panic!("the clients' program failed: {report}");
         };
@@ -176,6 +182,8 @@ impl Subscriber {
             story.events += 1;
             story.position = story.position.max(seq);
         }
+        let kind = report["type"].as_str().unwrap_or_default();
+        *story.kinds.entry(kind.to_owned()).or_default() += 1;
         story.reports.push(report);
     }
 
@@ -209,6 +217,28 @@ impl Subscriber {
         let deadline = Instant::now() + PATIENCE;
         while self.story(id).events < events {
             self.pump(id, &format!("event {events}"), deadline).await;
+        }
+    }
+
+    /// Takes in what has been reported already.
+    pub fn catch_up(&mut self) {
+        while let Ok(report) = self.script.reports.try_recv() {
+            self.take(report);
+        }
+    }
+
+    /// How many reports of this type the client has made, of those that were taken in.
+    pub fn number_of(&self, id: &str, kind: &str) -> usize {
+        let story = self.stories.get(id);
+        let number = story.and_then(|story| story.kinds.get(kind));
+        number.copied().unwrap_or_default()
+    }
+
+    /// Waits until the client has made more than so many reports of this type.
+    pub async fn more_than(&mut self, before: usize, id: &str, kind: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.number_of(id, kind) <= before {
+            self.pump(id, kind, deadline).await;
         }
     }
 

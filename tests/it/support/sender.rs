@@ -1,0 +1,221 @@
+//! A sender that behaves like Calendly: several posts at once, out of order, some of them twice,
+//! and each again until it is answered 2xx.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
+
+use super::api::{Api, calendly_uri};
+use super::payload::{Booking, routing_form};
+use super::server::PATIENCE;
+use super::soak::Chance;
+
+/// How many posts are under way at once.
+const WORKERS: usize = 24;
+
+/// How long one post waits for its answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The members whose bookings the story is about, beside those of nobody we know.
+pub const HOSTS: [&str; 2] = ["amelie@example.com", "kwame@example.com"];
+
+/// One delivery of the story.
+#[derive(Debug)]
+struct Sent {
+    body: Arc<Value>,
+    /// Which deliveries it was answered to be: one, however often it was posted.
+    ids: HashSet<String>,
+}
+
+/// What is to come, and what came of what was sent.
+#[derive(Debug)]
+struct Story {
+    chance: Chance,
+    bookings: u32,
+    waiting: Vec<usize>,
+    sent: Vec<Sent>,
+    answered: usize,
+    /// Answers that were not 2xx, by status; 0 where there was none.
+    failed: BTreeMap<u16, usize>,
+}
+
+impl Story {
+    /// The next delivery to post: any of some dozens that wait, so that no chain comes in order.
+    fn next(&mut self) -> (usize, Arc<Value>) {
+        while self.waiting.len() < 40 {
+            let chain = self.chain();
+            for body in chain {
+                self.waiting.push(self.sent.len());
+                let (body, ids) = (Arc::new(body), HashSet::new());
+                self.sent.push(Sent { body, ids });
+            }
+        }
+        let at = usize::try_from(self.chance.below(40)).unwrap();
+        let index = self.waiting[at];
+        // One in six comes again, some time later or at the same moment.
+        if self.chance.below(6) > 0 {
+            self.waiting.swap_remove(at);
+        }
+        (index, Arc::clone(&self.sent[index].body))
+    }
+
+    /// What one person does: books, moves, cancels, does not come.
+    fn chain(&mut self) -> Vec<Value> {
+        let first = self.bookings + 1;
+        let moves = u32::try_from(self.chance.below(3)).unwrap();
+        let last = first + moves;
+        self.bookings = last;
+        let person = self.chance.below(u64::from(first).min(400));
+        let email = format!("guest{person}@example.org");
+        let host = self.chance.below(3);
+        let mut bodies = Vec::new();
+        for n in first..=last {
+            let mut booking = Booking::new(n, &email);
+            if let Some(host) = usize::try_from(host).ok().and_then(|host| HOSTS.get(host)) {
+                booking = booking.host(&calendly_uri(host), host);
+            }
+            booking.old = Some(n - 1).filter(|_| n > first);
+            bodies.push(booking.created());
+            if n < last {
+                bodies.push(booking.replaced_by(n + 1).canceled());
+                continue;
+            }
+            match self.chance.below(4) {
+                0 => bodies.push(booking.canceled()),
+                1 => bodies.push(booking.no_show(0)),
+                2 => bodies.extend([booking.no_show(0), booking.no_show_removed(0)]),
+                _ => {}
+            }
+        }
+        if self.chance.below(10) == 0 {
+            bodies.push(routing_form(first, &email));
+        }
+        bodies
+    }
+}
+
+/// A sender at work.
+pub struct Sender {
+    story: Arc<Mutex<Story>>,
+    stopping: Arc<AtomicBool>,
+    progress: Arc<Notify>,
+    workers: JoinSet<()>,
+}
+
+impl Sender {
+    /// Begins to post to these servers, so many deliveries a second.
+    pub fn start(apis: &[Api], chance: &Chance, rate: u64) -> Self {
+        let story = Arc::new(Mutex::new(Story {
+            chance: chance.clone(),
+            bookings: 0,
+            waiting: Vec::new(),
+            sent: Vec::new(),
+            answered: 0,
+            failed: BTreeMap::new(),
+        }));
+        let mut this = Self {
+            story,
+            stopping: Arc::default(),
+            progress: Arc::default(),
+            workers: JoinSet::new(),
+        };
+        let workers = u64::try_from(WORKERS).unwrap();
+        for n in 0..WORKERS {
+            let (api, story) = (apis[n % apis.len()].clone(), Arc::clone(&this.story));
+            let (stopping, progress) = (Arc::clone(&this.stopping), Arc::clone(&this.progress));
+            let mut pace = interval(Duration::from_micros(1_000_000 * workers / rate));
+            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            this.workers.spawn(async move {
+                while !stopping.load(Ordering::Relaxed) {
+                    let (index, body) = story.lock().unwrap().next();
+                    post_at_last(&api, &story, index, &body).await;
+                    progress.notify_waiters();
+                    pace.tick().await;
+                }
+            });
+        }
+        this
+    }
+
+    /// How many answers were 2xx so far.
+    pub fn answered(&self) -> usize {
+        self.story.lock().unwrap().answered
+    }
+
+    /// The answers that were not 2xx so far, by status; 0 for none.
+    pub fn failed(&self) -> BTreeMap<u16, usize> {
+        self.story.lock().unwrap().failed.clone()
+    }
+
+    /// The deliveries that were answered 2xx so far.
+    pub fn acknowledged(&self) -> HashSet<String> {
+        let story = self.story.lock().unwrap();
+        story
+            .sent
+            .iter()
+            .flat_map(|sent| sent.ids.clone())
+            .collect()
+    }
+
+    /// Waits until so many more answers were 2xx.
+    pub async fn advance(&self, answers: usize) {
+        let goal = self.answered() + answers;
+        let reach = async {
+            while self.answered() < goal {
+                let _ = timeout(Duration::from_millis(20), self.progress.notified()).await;
+            }
+        };
+        let reached = timeout(PATIENCE, reach).await;
+        assert!(reached.is_ok(), "stuck, failed so far: {:?}", self.failed());
+    }
+
+    /// Begins nothing new, waits until all that was begun is answered 2xx, and answers what it
+    /// was: the bodies, and which deliveries they were said to be.
+    pub async fn finish(mut self) -> (Vec<Arc<Value>>, HashSet<String>) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + PATIENCE;
+        let mut finished = true;
+        while let Ok(Some(worker)) = timeout_at(deadline, self.workers.join_next()).await {
+            worker.unwrap();
+        }
+        finished &= self.workers.is_empty();
+        assert!(finished, "not answered 2xx: {:?}", self.failed());
+        let story = self.story.lock().unwrap();
+        let posted = story.sent.iter().filter(|sent| !sent.ids.is_empty());
+        let (mut bodies, mut ids) = (Vec::new(), HashSet::new());
+        for sent in posted {
+            assert_eq!(sent.ids.len(), 1, "one delivery under two names");
+            bodies.push(Arc::clone(&sent.body));
+            ids.extend(sent.ids.clone());
+        }
+        assert_eq!(ids.len(), bodies.len(), "two deliveries under one name");
+        (bodies, ids)
+    }
+}
+
+/// Posts until the answer is 2xx, as Calendly does, only sooner.
+async fn post_at_last(api: &Api, story: &Mutex<Story>, index: usize, body: &Value) {
+    loop {
+        let reply = Api::try_send(api.signed(body).timeout(ANSWER)).await;
+        let status = reply.as_ref().map_or(0, |reply| reply.status.as_u16());
+        if let Ok(reply) = reply
+            && reply.status.is_success()
+        {
+            let id = reply.json()["deliveryId"].as_str().unwrap().to_owned();
+            let mut story = story.lock().unwrap();
+            story.sent[index].ids.insert(id);
+            story.answered += 1;
+            return;
+        }
+        assert!(status == 0 || status >= 500, "answered {status}");
+        *story.lock().unwrap().failed.entry(status).or_default() += 1;
+        // A sender's pause, so that it does not spin while nobody listens.
+        sleep(Duration::from_millis(20)).await;
+    }
+}
