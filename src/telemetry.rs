@@ -37,6 +37,9 @@ pub fn start(args: &LogArgs) -> Result<(), InvalidSetting> {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // Else a line that cannot be written, because the disk is full, is a panic: the library
+        // says so on stderr, which is where the line could not be written.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match args.log_format.as_str() {
         "text" => logs.init(),
