@@ -12,7 +12,7 @@ use sqlx::migrate::MigrateDatabase;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
-use sqlx::{ConnectOptions, Postgres, Sqlite};
+use sqlx::{ConnectOptions, Connection, Postgres, Sqlite};
 use tokio::sync::Mutex;
 
 use super::embedded;
@@ -118,7 +118,13 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
     });
     let path = options.get_filename().to_owned();
     create_private(&path)?;
-    let write = pool::<Sqlite>(1).connect_with(options.clone()).await?;
+    let write = pool::<Sqlite>(1).before_acquire(|connection, _| {
+        // SQLite ends a transaction by itself when the disk is full or fails. sqlx 0.9.0 then
+        // fails to roll it back, believes it open for ever, and begins no other.
+        let usable = !connection.is_in_transaction();
+        Box::pin(async move { Ok(usable) })
+    });
+    let write = write.connect_with(options.clone()).await?;
     migrations::checked(migrations::sqlite().run(&write).await)?;
     let checkpoint = pool::<Sqlite>(1).connect_lazy_with(options.clone());
     let read = options.pragma("query_only", "true");
