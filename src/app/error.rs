@@ -67,6 +67,19 @@ impl Error {
         }
     }
 
+    /// Whether it is about the database as a whole, so that nothing else could be written either.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Internal(source) => source
+                .downcast_ref::<store::Error>()
+                .is_some_and(store::Error::is_unavailable),
+            // It said nothing in time.
+            Self::Busy => true,
+            _ => false,
+        }
+    }
+
     /// A single fault.
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Fault {

@@ -19,6 +19,7 @@ pub mod refusals;
 mod scrape;
 mod search;
 pub mod users;
+pub mod writes;
 
 use std::sync::Arc;
 
@@ -66,6 +67,8 @@ pub struct App {
     pub refusals: refusals::Refusals,
     /// What is measured.
     pub metrics: metrics::Metrics,
+    /// Whether the database takes what is written.
+    pub writes: writes::Writes,
     /// Slows the guessing of passwords.
     pub guard: guard::Guard,
     /// Signs tokens and cursors.
@@ -96,6 +99,7 @@ impl App {
             queue,
             refusals: refusals::Refusals::default(),
             metrics: metrics::Metrics::default(),
+            writes: writes::Writes::default(),
             guard: guard::Guard::default(),
             tokens: auth::Tokens::new(settings.jwt_secret.expose().as_bytes()),
             passwords: password::Passwords::default(),

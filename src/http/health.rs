@@ -22,6 +22,8 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Answer {
     let mut failing = Vec::new();
     if app.extent().await.is_err() {
         failing.push(json!({ "field": "database", "message": "cannot be reached" }));
+    } else if !app.can_write().await {
+        failing.push(json!({ "field": "database", "message": "cannot be written" }));
     }
     if !app.log.is_followed(app.now_ms()) {
         failing.push(json!({ "field": "deliveryLoop", "message": "does not run" }));

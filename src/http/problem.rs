@@ -106,7 +106,7 @@ impl From<Error> for Problem {
                     .header(header::RETRY_AFTER, seconds.to_string())
             }
             Error::Busy => {
-                let detail = "too much is waiting; try again";
+                let detail = "this cannot be taken just now; try again";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
                     .header(header::RETRY_AFTER, "1")
             }

@@ -59,6 +59,46 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether it is about the database as a whole, so that nothing else could be written either:
+    /// it cannot be reached, its disk is full or fails, its file is locked.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                let code = error.code().unwrap_or_default();
+                // Postgres: connection, resources, operator, system, and the codes that say that
+                // it must not be written (appendix A of its manual).
+                let postgres = ["08", "53", "57P", "58", "25006"]
+                    .iter()
+                    .any(|class| code.starts_with(class));
+                if code.len() == 5 {
+                    postgres
+                } else {
+                    code.parse().is_ok_and(is_unavailable_sqlite)
+                }
+            }
+            Self::Embedded(rusqlite::Error::SqliteFailure(error, _)) => {
+                is_unavailable_sqlite(error.extended_code.unsigned_abs())
+            }
+            Self::Database(
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed,
+            ) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Busy, locked, read-only, I/O error, full, cannot open (SQLite's result codes). The primary
+/// code is the low byte of an extended one.
+fn is_unavailable_sqlite(code: u32) -> bool {
+    matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14)
+}
+
 /// The primary code is the low byte of an extended one.
 fn is_lasting_sqlite(code: u32) -> bool {
     matches!(code & 0xff, 18 | 19 | 20 | 25)

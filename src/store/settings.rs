@@ -16,3 +16,14 @@ pub async fn keep_first(db: &mut Db<'_>, name: &str, value: &str) -> Result<Stri
     row.map(|(value,): (String,)| value)
         .ok_or(Error::Corrupt("a setting"))
 }
+
+/// Writes a setting, over the one that is there.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn put(db: &mut Db<'_>, name: &str, value: &str) -> Result<()> {
+    let put = "INSERT INTO setting (name, value) VALUES ($1, $2) \
+         ON CONFLICT (name) DO UPDATE SET value = $2";
+    db.execute(put, args![name, value]).await?;
+    Ok(())
+}

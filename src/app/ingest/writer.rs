@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Answer, App, Error, Received, Result, micros_since};
+use super::{Answer, App, Error, Outcome, Received, Result, micros_since};
 use crate::app::error::chain;
 use crate::domain::delivery::{Reason, Timings};
 
@@ -127,16 +127,6 @@ fn bounded(jobs: &mut Vec<Job>) -> Vec<Job> {
     jobs.drain(..fitting.max(1)).collect()
 }
 
-/// The database fails: all are left to Calendly's retry.
-fn unavailable(batch: &[Received], error: &Error) -> Vec<Result<Answer>> {
-    tracing::error!(
-        deliveries = batch.len(),
-        error = chain(error),
-        "deliveries could not be committed and are refused"
-    );
-    batch.iter().map(|_| Err(Error::Busy)).collect()
-}
-
 impl App {
     async fn write_batch(&self, jobs: Vec<Job>) {
         let (mut batch, replies): (Vec<_>, Vec<_>) = jobs
@@ -154,20 +144,36 @@ impl App {
                 ..Timings::default()
             });
         }
-        let mut folded = self.fold_caught(&batch).await;
-        if folded.as_ref().is_err_and(Error::is_transient) {
-            // A connection that was lost: the next attempt makes a new one.
-            folded = self.fold_caught(&batch).await;
-        }
-        let answers = match folded {
-            Ok(answers) => answers.into_iter().map(Ok).collect(),
-            Err(error) if error.is_transient() => unavailable(&batch, &error),
+        let answers = match self.fold_caught(&batch).await {
+            Ok(answers) => {
+                // Duplicates are answered without a write.
+                if answers
+                    .iter()
+                    .any(|answer| answer.outcome != Outcome::Duplicate)
+                {
+                    self.writes.succeeded();
+                }
+                answers.into_iter().map(Ok).collect()
+            }
+            Err(error) if error.is_unavailable() => self.refuse(&batch, &error),
             Err(error) => self.fold_one_by_one(&batch, error).await,
         };
         for (reply, answer) in replies.into_iter().zip(answers) {
             // Whoever hung up learns the outcome from its retry.
             let _ = reply.send(answer);
         }
+    }
+
+    /// Leaves a batch to Calendly's retry at once. Trying each by itself would take the database's
+    /// time limit for each, while more and more wait behind them.
+    fn refuse(&self, batch: &[Received], error: &Error) -> Vec<Result<Answer>> {
+        self.writes.failed();
+        tracing::error!(
+            deliveries = batch.len(),
+            error = chain(error),
+            "the database takes no deliveries; they are refused, and Calendly will retry"
+        );
+        batch.iter().map(|_| Err(Error::Busy)).collect()
     }
 
     async fn fold_one_by_one(&self, batch: &[Received], error: Error) -> Vec<Result<Answer>> {
