@@ -26,8 +26,13 @@ mod process;
 mod realtime;
 mod resume;
 
+mod faults_database;
 mod faults_drops;
+mod faults_floods;
 mod faults_kill;
+mod faults_nodes;
+mod faults_power;
+mod faults_stuck;
 
 mod auth;
 mod counts;

@@ -1,6 +1,5 @@
 //! Sockets as the official client sees them: who is let in, who hears what, and how it ends.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
@@ -12,6 +11,7 @@ use crate::support::database::Database;
 use crate::support::load::post_long;
 use crate::support::on_each_database;
 use crate::support::payload::Booking;
+use crate::support::process::open_sockets;
 use crate::support::server::{PATIENCE, Server};
 use crate::support::subscriber::Subscriber;
 
@@ -324,14 +324,6 @@ async fn what_a_client_may_send_is_bounded(database: Database) {
         subscriber.emit(transport, "much", &json!(["much".repeat(20_000)]));
         subscriber.report(transport, "disconnect").await;
     }
-}
-
-/// The sockets that a process holds, by inode.
-fn open_sockets(pid: u32) -> HashSet<String> {
-    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
-    let names = links.map(|link| link.display().to_string());
-    names.filter(|name| name.starts_with("socket:")).collect()
 }
 
 async fn a_client_that_stops_reading_holds_up_nobody_and_is_let_go(database: Database) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
@@ -71,11 +72,22 @@ impl Database {
         }
     }
 
+    /// All texts that a query of a SQLite file answers.
+    pub async fn texts(&self, sql: &str) -> Vec<String> {
+        let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+        let texts = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()));
+        let texts = texts.fetch_all(&mut connection).await;
+        connection.close().await.unwrap();
+        texts.unwrap()
+    }
+
     /// Runs SQL behind the program's back.
     pub async fn execute(&self, sql: &str) {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         if self.is_sqlite() {
-            let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+            let options: SqliteConnectOptions = self.url.parse().unwrap();
+            let options = options.create_if_missing(true);
+            let mut connection = options.connect().await.unwrap();
             sql.execute(&mut connection).await.unwrap();
             connection.close().await.unwrap();
         } else {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -154,4 +155,10 @@ pub async fn state(api: &Api, token: &str) -> Vec<Value> {
     let mut named: Vec<Value> = serde_json::from_str(&text).unwrap();
     named.sort_by_key(Value::to_string);
     named
+}
+
+/// The middle one of these times.
+pub fn median(mut took: Vec<Duration>) -> Duration {
+    took.sort();
+    took[took.len() / 2]
 }

@@ -2,16 +2,19 @@
 
 pub mod api;
 pub mod app;
+pub mod cluster;
 pub mod database;
 pub mod document;
 pub mod faults;
 pub mod load;
 pub mod payload;
+pub mod process;
 pub mod proxy;
 pub mod scrape;
 pub mod sender;
 pub mod server;
 pub mod soak;
+pub mod stuck;
 pub mod subscriber;
 
 /// Runs each test on SQLite and on Postgres.

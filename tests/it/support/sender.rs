@@ -17,7 +17,7 @@ use super::server::PATIENCE;
 use super::soak::Chance;
 
 /// How many posts are under way at once.
-const WORKERS: usize = 24;
+pub const WORKERS: usize = 24;
 
 /// How long one post waits for its answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -166,13 +166,25 @@ impl Sender {
     /// Waits until so many more answers were 2xx.
     pub async fn advance(&self, answers: usize) {
         let goal = self.answered() + answers;
+        self.until(|story| story.answered >= goal).await;
+    }
+
+    /// Waits until so many more posts were refused or got no answer.
+    pub async fn fail(&self, posts: usize) {
+        let goal = self.failed().values().sum::<usize>() + posts;
+        self.until(|story| story.failed.values().sum::<usize>() >= goal)
+            .await;
+    }
+
+    async fn until(&self, reached: impl Fn(&Story) -> bool) {
         let reach = async {
-            while self.answered() < goal {
+            while !reached(&self.story.lock().unwrap()) {
                 let _ = timeout(Duration::from_millis(20), self.progress.notified()).await;
             }
         };
         let reached = timeout(PATIENCE, reach).await;
-        assert!(reached.is_ok(), "stuck, failed so far: {:?}", self.failed());
+        let (answered, failed) = (self.answered(), self.failed());
+        assert!(reached.is_ok(), "stuck at {answered}; failed: {failed:?}");
     }
 
     /// Begins nothing new, waits until all that was begun is answered 2xx, and answers what it

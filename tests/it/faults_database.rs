@@ -1,0 +1,160 @@
+//! The database in trouble: what cannot be kept is not answered 2xx, the operator is told, and
+//! all goes on by itself once the trouble is over.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::Value;
+use sqlx::{Connection, SqliteConnection};
+use tokio::time::{Instant, interval};
+
+use crate::support::app::Reply;
+use crate::support::cluster::Cluster;
+use crate::support::database::Database;
+use crate::support::faults::{Audience, People, expect_nothing_lost};
+use crate::support::load::booking;
+use crate::support::on_each_database;
+use crate::support::sender::{Sender, WORKERS};
+use crate::support::server::{PATIENCE, Server, bookbell, finish};
+use crate::support::soak::{Chance, Rounds, rate};
+
+on_each_database![a_migration_that_fails_half_way_leaves_nothing_behind];
+
+async fn readiness(server: &Server) -> Reply {
+    server.api().send(Method::GET, "/readyz", None, None).await
+}
+
+/// Waits until the server says that it is ready, or that it is not.
+async fn until_ready(server: &Server, ready: bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    let mut ticks = interval(Duration::from_millis(50));
+    loop {
+        let reply = readiness(server).await;
+        if (reply.status == 200) == ready {
+            return reply.json();
+        }
+        assert!(Instant::now() < deadline, "{}", reply.json());
+        ticks.tick().await;
+    }
+}
+
+/// What the trouble must look like from outside: nothing is answered 2xx, and that is said.
+async fn expect_trouble(server: &Server, sender: &Sender) {
+    sender.fail(WORKERS).await;
+    let said = until_ready(server, false).await;
+    assert_eq!(said["code"], "not_ready");
+    assert_eq!(said["errors"][0]["field"], "database");
+    let before = sender.acknowledged();
+    sender.fail(WORKERS).await;
+    // What was kept before is still said to be.
+    assert_eq!(sender.acknowledged(), before, "something new was taken");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_restarted_under_load_loses_nothing() {
+    let mut cluster = Cluster::start().await;
+    let mut chance = Chance::new();
+    let server = Server::start(cluster.database());
+    let people = People::of(&server.api()).await;
+    let mut audience = Audience::join(&server.url, &people).await;
+    let sender = Sender::start(&[server.api()], &chance, rate());
+    for () in Rounds::new(2) {
+        sender
+            .advance(40 + usize::try_from(chance.below(40)).unwrap())
+            .await;
+        cluster.stop(chance.below(2) == 0);
+        expect_trouble(&server, &sender).await;
+        cluster.resume().await;
+        until_ready(&server, true).await;
+    }
+    sender.advance(40).await;
+    expect_nothing_lost(sender, &server, &people, &mut audience).await;
+    assert!(server.log().contains("ERROR"), "{}", server.log());
+}
+
+/// A limit on the size of files stands for a full disk: beyond it, nothing can be written. The
+/// database is larger than it from the first table on.
+fn limit_files(server: &Server, bytes: Option<u64>) {
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
+    let limit = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    prlimit(pid, Resource::Fsize, limit).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_deliveries_until_there_is_room() {
+    let mut chance = Chance::new();
+    // Else the first write past the limit ends the process.
+    let server = Server::start_after("trap '' XFSZ", Database::sqlite());
+    let people = People::of(&server.api()).await;
+    let mut audience = Audience::join(&server.url, &people).await;
+    let sender = Sender::start(&[server.api()], &chance, rate());
+    let mut limits = [64 << 10, 0].into_iter().cycle();
+    for () in Rounds::new(2) {
+        sender
+            .advance(40 + usize::try_from(chance.below(40)).unwrap())
+            .await;
+        // At first there is room for the log, then for nothing at all.
+        limit_files(&server, Some(limits.next().unwrap()));
+        expect_trouble(&server, &sender).await;
+        limit_files(&server, None);
+        until_ready(&server, true).await;
+    }
+    sender.advance(40).await;
+    expect_nothing_lost(sender, &server, &people, &mut audience).await;
+    assert!(server.log().contains("ERROR"), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_file_refuses_deliveries_until_it_is_let_go() {
+    let chance = Chance::new();
+    let server = Server::start(Database::sqlite());
+    let people = People::of(&server.api()).await;
+    let mut audience = Audience::join(&server.url, &people).await;
+    let sender = Sender::start(&[server.api()], &chance, rate());
+    for () in Rounds::new(1) {
+        sender.advance(60).await;
+        let mut other = SqliteConnection::connect(&server.database.url)
+            .await
+            .unwrap();
+        sqlx::raw_sql("PRAGMA busy_timeout = 60000; BEGIN EXCLUSIVE")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        expect_trouble(&server, &sender).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+        until_ready(&server, true).await;
+    }
+    sender.advance(40).await;
+    expect_nothing_lost(sender, &server, &people, &mut audience).await;
+    assert!(server.log().contains("ERROR"), "{}", server.log());
+}
+
+async fn a_migration_that_fails_half_way_leaves_nothing_behind(database: Database) {
+    // The first migration makes this table last of all.
+    database.execute("CREATE TABLE event_log (id BIGINT)").await;
+    let mut command = bookbell();
+    command.arg("serve").env("DATABASE_URL", &database.url);
+    command.env("BOOKBELL_LISTEN", "127.0.0.1:0");
+    for _ in 0..2 {
+        let ended = finish(&mut command, "");
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(ended.stdout.is_empty());
+        let last = said.lines().last().unwrap();
+        assert!(last.contains("event_log"), "{said}");
+    }
+    let tables = if database.is_sqlite() {
+        "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name <> '_sqlx_migrations'"
+    } else {
+        "SELECT COUNT(*) FROM pg_tables \
+         WHERE schemaname = 'public' AND tablename <> '_sqlx_migrations'"
+    };
+    assert_eq!(database.numbers(tables).await, [1], "half of it stayed");
+    database.execute("DROP TABLE event_log").await;
+    let server = Server::start(database);
+    server.api().deliver(&booking(1)).await.expect(200);
+}

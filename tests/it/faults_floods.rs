@@ -1,0 +1,167 @@
+//! Floods: of what is not signed, of what is large, of connections that lead nowhere. Good
+//! deliveries go on, and memory and disk stay bounded.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use futures_util::{StreamExt, stream};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval};
+
+use crate::support::api::{Api, SignedIn};
+use crate::support::database::Database;
+use crate::support::faults::median;
+use crate::support::load::booking;
+use crate::support::on_each_database;
+use crate::support::process::resident_mib;
+use crate::support::server::{PATIENCE, Server};
+use crate::support::soak::scaled;
+
+on_each_database![
+    a_flood_of_bad_signatures_costs_no_room_and_no_delivery,
+    connections_that_lead_nowhere_cost_no_delivery,
+];
+
+/// The largest body that is taken.
+const MIB: usize = 1 << 20;
+
+/// Posts bookings one by one while the flood lasts, at least so many, and answers how long each
+/// took.
+async fn deliver(api: &Api, from: u32, at_least: u32, flood: Option<&JoinHandle<()>>) -> Duration {
+    let mut took = Vec::new();
+    for n in from.. {
+        let goes_on = flood.is_some_and(|flood| !flood.is_finished());
+        if !goes_on && n >= from + at_least {
+            break;
+        }
+        let started = Instant::now();
+        api.deliver(&booking(n)).await.expect(200);
+        took.push(started.elapsed());
+    }
+    median(took)
+}
+
+/// Posts what is not ours, many at once.
+async fn post_unsigned(api: Api, posts: usize, body: Vec<u8>, expected: StatusCode) {
+    let posts = stream::iter(0..posts).map(|_| {
+        let request = api.signed_with("not-our-key", body.clone());
+        async { Api::try_send(request).await.unwrap().status }
+    });
+    let mut answers = posts.buffer_unordered(16);
+    while let Some(status) = answers.next().await {
+        assert_eq!(status, expected);
+    }
+}
+
+async fn refused(api: &Api, admin: &SignedIn) -> i64 {
+    let path = "/api/deliveries?status=rejected&limit=1";
+    let page = api.get(path, &admin.token).await.expect(200);
+    page["total"].as_i64().unwrap()
+}
+
+fn mib_on_disk(database: &Database) -> u64 {
+    let files = std::fs::read_dir(database.folder.path()).unwrap();
+    let sizes = files.map(|file| file.unwrap().metadata().unwrap().len());
+    sizes.sum::<u64>() >> 20
+}
+
+#[track_caller]
+fn expect_as_quick(flooded: Duration, quiet: Duration) {
+    let bound = 20 * quiet + Duration::from_millis(300);
+    assert!(flooded < bound, "{flooded:?} instead of {quiet:?}");
+}
+
+async fn a_flood_of_bad_signatures_costs_no_room_and_no_delivery(database: Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let admin = api.admin().await;
+    let quiet = deliver(&api, 1, 40, None).await;
+    let (memory, disk) = (resident_mib(server.pid()), mib_on_disk(&server.database));
+    let floods = [
+        (
+            scaled(3000, 100_000),
+            booking(1).to_string().into_bytes(),
+            StatusCode::UNAUTHORIZED,
+        ),
+        (scaled(40, 1000), vec![b' '; MIB], StatusCode::UNAUTHORIZED),
+        (
+            scaled(40, 1000),
+            vec![b' '; MIB + 1],
+            StatusCode::PAYLOAD_TOO_LARGE,
+        ),
+    ];
+    let mut from = 1000;
+    for (posts, body, expected) in floods {
+        let flood = tokio::spawn(post_unsigned(api.clone(), posts, body, expected));
+        let flooded = deliver(&api, from, 10, Some(&flood)).await;
+        flood.await.unwrap();
+        expect_as_quick(flooded, quiet);
+        from += 100_000;
+    }
+    let mut ticks = interval(Duration::from_millis(50));
+    let deadline = Instant::now() + PATIENCE;
+    while refused(&api, &admin).await != 1000 {
+        assert!(Instant::now() < deadline, "{}", refused(&api, &admin).await);
+        ticks.tick().await;
+    }
+    let grown = resident_mib(server.pid()).saturating_sub(memory);
+    assert!(grown < 100, "{grown} MiB of memory more");
+    let grown = mib_on_disk(&server.database) - disk;
+    assert!(grown < scaled(64, 400), "{grown} MiB on disk more");
+}
+
+/// Lets this process and its servers have so many connections, as far as it may.
+fn allow_files(files: u64) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(files, |maximum| files.min(maximum));
+    if current.is_some_and(|current| current < wanted) {
+        let current = Some(wanted);
+        setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    }
+}
+
+/// Beginnings of requests that never end, and of sessions that never say who they are.
+const BEGINNINGS: [&str; 4] = [
+    "",
+    "POST /webhooks/calendly HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+    "POST /webhooks/calendly HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n{",
+    "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
+     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQBub25jZQ==\r\n\r\n",
+];
+
+async fn connections_that_lead_nowhere_cost_no_delivery(database: Database) {
+    let connections = scaled(400, 10_000);
+    allow_files(connections + 1000);
+    let mut server = Server::start(database);
+    let api = server.api();
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let quiet = deliver(&api, 1, 40, None).await;
+    let memory = resident_mib(server.pid());
+    let mut idle = Vec::new();
+    for (_, beginning) in (0..connections).zip(BEGINNINGS.iter().cycle()) {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        idle.push(stream);
+    }
+    // They go on a byte at a time.
+    let slow = tokio::spawn(async move {
+        for _ in 0..scaled(3, 60) {
+            for stream in &mut idle {
+                let _ = stream.write_all(b"a").await;
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        idle
+    });
+    let flooded = deliver(&api, 1000, scaled(40, 2000), None).await;
+    expect_as_quick(flooded, quiet);
+    let _idle = slow.await.unwrap();
+    let grown = resident_mib(server.pid()).saturating_sub(memory);
+    assert!(grown < scaled(64, 400), "{grown} MiB more");
+    let (code, took) = server.terminate();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
