@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::figures::{Percentiles, real};
-use crate::load::{Plan, Post};
-use crate::site::{Loaded, Site, share_of_all};
+use crate::common::figures::{Percentiles, real};
+use crate::common::load::{Plan, Post};
+use crate::common::site::{Loaded, Site, share_of_all};
 use crate::subscriber::{Heard, Receipt, Subscriber};
 
 /// How long the socket may be silent while events are missing.
@@ -58,6 +58,12 @@ impl Check {
             ..Self::default()
         };
         (*self != good).then(|| format!("{self:?}"))
+    }
+
+    /// How many bookings or events were not as they should be.
+    pub(crate) fn wrong(&self) -> u64 {
+        let proposals = self.proposals.abs_diff(self.posted);
+        self.refused + self.missing + self.twice + self.unknown + self.out_of_order + proposals
     }
 }
 

@@ -5,54 +5,88 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use crate::database::Engine;
-use crate::figures::{Percentiles, Spread, median};
-use crate::machine::Machine;
-use crate::{Settings, receipt, site};
+use crate::bare::{self, BareMedians};
+use crate::common::database::Engine;
+use crate::common::figures::{Percentiles, Spread, median};
+use crate::common::ground::Program;
+use crate::common::machine::Machine;
+use crate::common::outcome;
+use crate::common::table::Table;
+use crate::{Cell, Settings, receipt, site, start, targets};
 
 /// Everything that one run of the benchmark found.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    /// When it was begun, in UTC.
-    pub(crate) date: String,
     /// The machine.
     pub(crate) machine: Machine,
     /// How it was asked for.
     pub(crate) settings: Settings,
     /// The size of a webhook's body.
     pub(crate) body_bytes: usize,
+    /// The size of the program in MiB.
+    pub(crate) program_mib: f64,
     /// The engines' versions and settings.
     pub(crate) engines: BTreeMap<Engine, String>,
-    /// Webhooks in, by engine and number of senders.
-    pub(crate) ingest: Vec<Row<IngestMedians, site::Run>>,
-    /// From post to socket, by engine and kind of load.
+    /// Webhooks in.
+    pub(crate) ingest: Vec<IngestRow>,
+    /// From post to socket.
     pub(crate) receipt: Vec<Row<ReceiptMedians, receipt::Run>>,
+    /// The same transactions on the bare store.
+    pub(crate) bare: Vec<Row<BareMedians, bare::Run>>,
+    /// Starts and memory.
+    pub(crate) start: Vec<Row<start::Run, start::Run>>,
 }
+
+/// A load's line in the first table.
+pub(crate) type IngestRow = Row<IngestMedians, site::Run>;
 
 /// One line of a table and the rounds that it stands for.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Row<M, R> {
-    engine: Engine,
-    load: String,
-    medians: M,
+    /// The database.
+    pub(crate) engine: Engine,
+    /// The program.
+    pub(crate) program: Program,
+    /// What was done to it.
+    pub(crate) load: String,
+    /// What it comes to.
+    pub(crate) medians: M,
     rounds: Vec<R>,
 }
 
-/// A load on Bookbell with its rounds.
-pub(crate) type Rounds<R> = (Engine, String, Vec<R>);
-
 impl<M, R> Row<M, R> {
     /// A line for each load, its medians found by `reckon`.
-    pub(crate) fn all(rounds: Vec<Rounds<R>>, reckon: impl Fn(&[R]) -> M) -> Vec<Self> {
-        let rows = rounds.into_iter().map(|(engine, load, rounds)| Self {
-            engine,
-            load,
-            medians: reckon(&rounds),
-            rounds,
+    pub(crate) fn all(cells: Vec<Cell<R>>, reckon: impl Fn(&[R]) -> M) -> Vec<Self> {
+        let rows = cells.into_iter().map(|cell| Self {
+            engine: cell.engine,
+            program: cell.program,
+            load: cell.load,
+            medians: reckon(&cell.rounds),
+            rounds: cell.rounds,
         });
         rows.collect()
+    }
+
+    /// The line of another program with the same load.
+    pub(crate) fn twin<'r>(&self, rows: &'r [Self], program: Program) -> Option<&'r Self> {
+        let alike = |row: &&Self| row.engine == self.engine && row.load == self.load;
+        rows.iter().filter(alike).find(|row| row.program == program)
+    }
+
+    fn name(&self) -> String {
+        let (engine, program) = (self.engine.name(), self.program.name());
+        format!("{engine}, {program}, {}", self.load)
+    }
+
+    /// The cells that every table begins with.
+    fn head(&self) -> Vec<String> {
+        vec![
+            self.engine.name().to_owned(),
+            self.program.name().to_owned(),
+            self.load.clone(),
+        ]
     }
 }
 
@@ -60,17 +94,17 @@ impl<M, R> Row<M, R> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct IngestMedians {
-    per_second: Spread,
-    answer_ms: Percentiles,
-    server_cpu_us: f64,
-    database_cpu_us: Option<f64>,
-    load_cpu_us: f64,
-    load_share: f64,
-    others_share: f64,
-    start_mib: f64,
-    idle_mib: f64,
-    peak_mib: f64,
-    bytes_per_booking: f64,
+    pub(crate) per_second: Spread,
+    pub(crate) answer_ms: Percentiles,
+    pub(crate) server_cpu_us: f64,
+    pub(crate) database_cpu_us: Option<f64>,
+    pub(crate) load_cpu_us: f64,
+    pub(crate) load_share: f64,
+    pub(crate) others_share: f64,
+    pub(crate) start_mib: f64,
+    pub(crate) idle_mib: f64,
+    pub(crate) peak_mib: f64,
+    pub(crate) bytes_per_booking: f64,
 }
 
 impl IngestMedians {
@@ -98,12 +132,12 @@ impl IngestMedians {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReceiptMedians {
-    per_second: Spread,
-    answer_ms: Percentiles,
-    receipt_ms: Percentiles,
-    after_answer_ms: Percentiles,
-    backlog_ms: f64,
-    others_share: f64,
+    pub(crate) per_second: Spread,
+    pub(crate) answer_ms: Percentiles,
+    pub(crate) receipt_ms: Percentiles,
+    pub(crate) after_answer_ms: Percentiles,
+    pub(crate) backlog_ms: f64,
+    pub(crate) others_share: f64,
 }
 
 impl ReceiptMedians {
@@ -123,25 +157,25 @@ impl ReceiptMedians {
     }
 }
 
-impl Report {
-    /// What went wrong, a line each: answers other than `processed`, events not as promised.
-    pub(crate) fn faults(&self) -> Vec<String> {
+impl outcome::Report for Report {
+    /// Answers of Bookbell other than `processed`, events not as promised. The peer's are shown
+    /// in the tables only: it is measured, not tested.
+    fn faults(&self) -> Vec<String> {
+        let ours = Program::Bookbell;
         let mut faults = Vec::new();
-        for row in &self.ingest {
+        for row in self.ingest.iter().filter(|row| row.program == ours) {
             for run in &row.rounds {
                 if let Some(first) = &run.first_refusal {
-                    let name = row.engine.name();
+                    let (name, refused) = (row.name(), run.refused);
                     faults.push(format!(
-                        "{name}, {}: {} posts were not processed, the first: {first}",
-                        row.load, run.refused
+                        "{name}: {refused} posts were not processed, the first: {first}"
                     ));
                 }
             }
         }
-        for row in &self.receipt {
+        for row in self.receipt.iter().filter(|row| row.program == ours) {
             for fault in row.rounds.iter().filter_map(|run| run.check.fault()) {
-                let name = row.engine.name();
-                faults.push(format!("{name}, {}, at the socket: {fault}", row.load));
+                faults.push(format!("{}, at the socket: {fault}", row.name()));
             }
         }
         faults
@@ -150,11 +184,11 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "date        {}", self.date)?;
         writeln!(f, "{}", self.machine)?;
         for (engine, settings) in &self.engines {
             writeln!(f, "{:<11} {settings}", engine.name())?;
         }
+        writeln!(f, "program     {:.1} MiB", self.program_mib)?;
         let Settings {
             rounds, seconds, ..
         } = self.settings;
@@ -169,37 +203,34 @@ impl Display for Report {
             "            on a shared machine ratios between rows of one run mean more than \
              absolute numbers"
         )?;
-        let ingest = self.ingest.iter().map(ingest_cells).collect();
-        INGEST_TABLE.write(f, ingest)?;
-        let receipt = self.receipt.iter().map(receipt_cells).collect();
-        RECEIPT_TABLE.write(f, receipt)
+        INGEST_TABLE.write(f, self.ingest.iter().map(ingest_cells))?;
+        BARE_TABLE.write(f, self.bare.iter().map(bare_cells))?;
+        RECEIPT_TABLE.write(f, self.receipt.iter().map(receipt_cells))?;
+        START_TABLE.write(f, self.start.iter().map(start_cells))?;
+        let verdicts = targets::verdicts(self);
+        targets::TABLE.write(f, verdicts.iter().map(targets::cells))
     }
-}
-
-struct Table {
-    title: &'static str,
-    /// Headings and widths; the first two columns are text.
-    columns: &'static [(&'static str, usize)],
-    legend: &'static str,
 }
 
 const INGEST_TABLE: Table = Table {
     title: "Ingest: each answered after its commit; a sender waits for the answer before it posts \
             again",
+    texts: 3,
     columns: &[
         ("engine", 9),
-        ("load", 13),
+        ("program", 10),
+        ("load", 15),
         ("webhooks/s", 11),
         ("min–max", 14),
-        ("p50 ms", 8),
-        ("p90", 7),
-        ("p99", 7),
-        ("max", 7),
+        ("p50 ms", 9),
+        ("p90", 9),
+        ("p99", 9),
+        ("max", 8),
         ("CPU µs", 8),
         ("db µs", 6),
         ("load µs", 12),
         ("others", 8),
-        ("RSS MiB", 12),
+        ("RSS MiB", 13),
         ("bytes", 7),
     ],
     legend: "CPU: of the server, for each webhook. db: of Postgres's processes for this database. \
@@ -210,57 +241,70 @@ const INGEST_TABLE: Table = Table {
 
 const RECEIPT_TABLE: Table = Table {
     title: "Post to socket: an admin's WebSocket hears each booking as `prospect:created`; ms",
+    texts: 3,
     columns: &[
         ("engine", 9),
-        ("load", 13),
+        ("program", 10),
+        ("load", 15),
         ("webhooks/s", 11),
         ("answer p50", 12),
-        ("p99", 7),
+        ("p99", 9),
         ("socket p50", 12),
-        ("p99", 7),
-        ("max", 7),
+        ("p99", 9),
+        ("max", 8),
         ("after p50", 11),
-        ("p99", 7),
-        ("max", 7),
+        ("p99", 9),
+        ("max", 8),
         ("backlog", 9),
         ("others", 8),
         ("check", 22),
     ],
     legend: "socket: from post to event. after: from the answer to the event, below zero when the \
              socket was first. backlog: from the\nlast answer to the last event. check: every \
-             booking that was answered was heard, once, with ascending `seq`.",
+             booking that was answered was heard, once,\nwith ascending `seq`; else how many \
+             were not.",
 };
 
-impl Table {
-    fn write(&self, f: &mut fmt::Formatter<'_>, rows: Vec<Vec<String>>) -> fmt::Result {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let headings = self
-            .columns
-            .iter()
-            .map(|(heading, _)| (*heading).to_owned());
-        writeln!(f, "\n{}", self.title)?;
-        for row in std::iter::once(headings.collect()).chain(rows) {
-            for (nth, (cell, (_, width))) in row.iter().zip(self.columns).enumerate() {
-                match nth {
-                    0 | 1 => write!(f, "{cell:<width$}")?,
-                    _ => write!(f, "{cell:>width$}")?,
-                }
-            }
-            writeln!(f)?;
-        }
-        writeln!(f, "{}", self.legend)
-    }
-}
+const BARE_TABLE: Table = Table {
+    title: "Bare store: the same transactions in process, without HTTP, signatures, folding and \
+            sockets",
+    texts: 3,
+    columns: &[
+        ("engine", 9),
+        ("program", 10),
+        ("load", 15),
+        ("bookings/s", 11),
+        ("min–max", 14),
+        ("transaction ms", 16),
+    ],
+    legend: "One transaction after the other; only the time in the store counts.",
+};
 
-fn ingest_cells(row: &Row<IngestMedians, site::Run>) -> Vec<String> {
+const START_TABLE: Table = Table {
+    title: "Start: from its start to `listening`, and memory",
+    texts: 3,
+    columns: &[
+        ("engine", 9),
+        ("program", 10),
+        ("load", 15),
+        ("new ms", 8),
+        ("existing ms", 13),
+        ("after crash ms", 16),
+        ("log MiB", 9),
+        ("idle MiB", 10),
+        ("loaded MiB", 12),
+    ],
+    legend: "new: there was no database. existing: it was closed properly. after crash: killed at \
+             the end of the load; log: what then lay\nin SQLite's write-ahead log. idle: a second \
+             after a start on the existing database. loaded: the highest under the load.",
+};
+
+fn ingest_cells(row: &IngestRow) -> Vec<String> {
     let medians = &row.medians;
     let Spread { median, min, max } = medians.per_second;
     let database = medians.database_cpu_us;
-    vec![
-        row.engine.name().to_owned(),
-        row.load.clone(),
+    let mut cells = row.head();
+    cells.extend([
         format!("{median:.0}"),
         format!("{min:.0}–{max:.0}"),
         format!("{:.2}", medians.answer_ms.p50),
@@ -280,20 +324,46 @@ fn ingest_cells(row: &Row<IngestMedians, site::Run>) -> Vec<String> {
             medians.start_mib, medians.idle_mib, medians.peak_mib
         ),
         format!("{:.0}", medians.bytes_per_booking),
-    ]
+    ]);
+    cells
+}
+
+fn bare_cells(row: &Row<BareMedians, bare::Run>) -> Vec<String> {
+    let Spread { median, min, max } = row.medians.per_second;
+    let mut cells = row.head();
+    cells.extend([
+        format!("{median:.0}"),
+        format!("{min:.0}–{max:.0}"),
+        format!("{:.1}", row.medians.transaction_ms),
+    ]);
+    cells
+}
+
+fn start_cells(row: &Row<start::Run, start::Run>) -> Vec<String> {
+    let medians = &row.medians;
+    let mut cells = row.head();
+    cells.extend([
+        format!("{:.1}", medians.fresh_ms),
+        format!("{:.1}", medians.existing_ms),
+        format!("{:.1}", medians.after_crash_ms),
+        medians
+            .log_mib
+            .map_or("–".to_owned(), |mib| format!("{mib:.0}")),
+        format!("{:.1}", medians.idle_mib),
+        format!("{:.0}", medians.loaded_mib),
+    ]);
+    cells
 }
 
 fn receipt_cells(row: &Row<ReceiptMedians, receipt::Run>) -> Vec<String> {
     let medians = &row.medians;
-    let faulty = row.rounds.iter().any(|run| run.check.fault().is_some());
-    let check = if faulty {
-        "FAULTY"
-    } else {
-        "all, once, in order"
+    let wrong: u64 = row.rounds.iter().map(|run| run.check.wrong()).sum();
+    let check = match wrong {
+        0 => "all, once, in order".to_owned(),
+        wrong => format!("FAULTY: {wrong}"),
     };
-    vec![
-        row.engine.name().to_owned(),
-        row.load.clone(),
+    let mut cells = row.head();
+    cells.extend([
         format!("{:.0}", medians.per_second.median),
         format!("{:.2}", medians.answer_ms.p50),
         format!("{:.2}", medians.answer_ms.p99),
@@ -305,6 +375,7 @@ fn receipt_cells(row: &Row<ReceiptMedians, receipt::Run>) -> Vec<String> {
         format!("{:.1}", medians.after_answer_ms.max),
         format!("{:.0}", medians.backlog_ms),
         format!("{:.0} %", medians.others_share * 100.0),
-        check.to_owned(),
-    ]
+        check,
+    ]);
+    cells
 }

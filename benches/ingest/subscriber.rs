@@ -1,5 +1,4 @@
-//! A minimal Socket.IO client (Engine.IO v4, WebSocket only) that notes when each booking is
-//! heard. It has a thread of its own, so that the senders do not delay it.
+//! A Socket.IO client that notes when each booking is heard. It has a thread of its own, so that the senders do not delay it.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -8,17 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
-use futures_util::{SinkExt as _, StreamExt as _};
+use anyhow::{Context as _, bail};
 use serde::Deserialize;
-use serde_json::json;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::booking::key_in;
+use crate::common::booking::key_in;
+use crate::common::socket::Socket;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
@@ -54,8 +49,6 @@ pub(crate) struct Subscriber {
     events: Arc<AtomicU64>,
 }
 
-type Socket = WebSocketStream<TcpStream>;
-
 impl Subscriber {
     /// Connects with this token, and returns when the server has said `connected`.
     pub(crate) async fn connect(server: SocketAddr, token: &str) -> anyhow::Result<Self> {
@@ -63,15 +56,16 @@ impl Subscriber {
         let (stop, stopped) = oneshot::channel();
         let events = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&events);
-        let auth = format!("40{}", json!({"token": token}));
+        let token = token.to_owned();
         let thread = thread::spawn(move || {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             runtime.enable_all().build()?.block_on(async {
-                let handshake = timeout(CONNECT_LIMIT, shake_hands(server, auth)).await;
-                let (socket, heard) = handshake.context("no `connected` in time")??;
+                let connected = Socket::connect(server, &token, None);
+                let connected = timeout(CONNECT_LIMIT, connected).await;
+                let (socket, _) = connected.context("no `connected` in time")??;
                 // Nobody waits when the measurement has been given up.
                 let _ = ready.send(());
-                listen(socket, heard, &counter, stopped).await
+                listen(socket, &counter, stopped).await
             })
         });
         match connected.await {
@@ -110,56 +104,23 @@ fn joined(thread: JoinHandle<anyhow::Result<Heard>>) -> anyhow::Result<Heard> {
     joined.unwrap_or_else(|_| bail!("the subscriber panicked"))
 }
 
-async fn shake_hands(server: SocketAddr, auth: String) -> anyhow::Result<(Socket, Heard)> {
-    let stream = TcpStream::connect(server).await?;
-    stream.set_nodelay(true)?;
-    let url = format!("ws://{server}/socket.io/?EIO=4&transport=websocket");
-    let (mut socket, _) = client_async(url, stream).await?;
-    let opening = next_packet(&mut socket).await?;
-    ensure!(opening.starts_with('0'), "not Engine.IO: {opening}");
-    socket.send(Message::text(auth)).await?;
-    loop {
-        let packet = next_packet(&mut socket).await?;
-        if let Some(refusal) = packet.strip_prefix("44") {
-            bail!("connect_error {refusal}");
-        }
-        if packet.starts_with(r#"42["connected","#) {
-            return Ok((socket, Heard::default()));
-        }
-    }
-}
-
-/// The next packet that is not a ping, which is answered.
-async fn next_packet(socket: &mut Socket) -> anyhow::Result<String> {
-    loop {
-        let message = socket.next().await.context("the socket was closed")??;
-        match message {
-            Message::Text(text) if text.as_str() == "2" => socket.send(Message::text("3")).await?,
-            Message::Text(text) => return Ok(text.as_str().to_owned()),
-            Message::Close(frame) => bail!("the server closed the socket: {frame:?}"),
-            _ => {}
-        }
-    }
-}
-
 async fn listen(
     mut socket: Socket,
-    mut heard: Heard,
     events: &AtomicU64,
     mut stopped: oneshot::Receiver<()>,
 ) -> anyhow::Result<Heard> {
+    let mut heard = Heard::default();
     loop {
         tokio::select! {
             // Also when the other end was dropped: the measurement has been given up.
             _ = &mut stopped => break,
-            packet = next_packet(&mut socket) => {
+            packet = socket.next_packet() => {
                 heard.note(&packet?, Instant::now())?;
                 events.store(heard.events(), Ordering::Relaxed);
             }
         }
     }
-    // The server may be gone already.
-    let _ = socket.close(None).await;
+    socket.close().await;
     Ok(heard)
 }
 

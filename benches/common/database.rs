@@ -17,7 +17,7 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _, query, query_scalar, raw_sql,
 };
 
-use crate::machine::{cpu_time, process_name};
+use crate::common::machine::{cpu_time, process_name};
 
 const DROP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -59,13 +59,19 @@ pub(crate) struct PostgresDatabase {
 }
 
 impl Database {
-    /// A new file in this folder.
-    pub(crate) fn sqlite(folder: &Path) -> Self {
-        Self::Sqlite(folder.join("bench.db"))
+    /// A new file in this folder, or a new database on the server that the URL names.
+    pub(crate) async fn new(
+        engine: Engine,
+        folder: &Path,
+        postgres: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        match engine {
+            Engine::Sqlite => Ok(Self::Sqlite(folder.join("bench.db"))),
+            Engine::Postgres => Self::postgres(postgres.context("no --postgres")?).await,
+        }
     }
 
-    /// A new database on the server that this URL names.
-    pub(crate) async fn postgres(url: &str) -> anyhow::Result<Self> {
+    async fn postgres(url: &str) -> anyhow::Result<Self> {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let nth = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("bookbell_bench_{}_{nth}", process::id());
@@ -91,15 +97,21 @@ impl Database {
         }
     }
 
+    /// The size of the write-ahead log beside a file, in bytes; none on Postgres.
+    pub(crate) fn log_bytes(&self) -> Option<u64> {
+        let Self::Sqlite(file) = self else {
+            return None;
+        };
+        let mut log = file.clone().into_os_string();
+        log.push("-wal");
+        Some(std::fs::metadata(log).map_or(0, |log| log.len()))
+    }
+
     /// Its size in bytes, a write-ahead log beside it included.
     pub(crate) async fn bytes(&mut self) -> anyhow::Result<u64> {
+        let log_bytes = self.log_bytes().unwrap_or_default();
         match self {
-            Self::Sqlite(file) => {
-                let mut log = file.clone().into_os_string();
-                log.push("-wal");
-                let log_bytes = std::fs::metadata(log).map_or(0, |log| log.len());
-                Ok(std::fs::metadata(file)?.len() + log_bytes)
-            }
+            Self::Sqlite(file) => Ok(std::fs::metadata(file)?.len() + log_bytes),
             Self::Postgres(database) => {
                 let PostgresDatabase { name, admin, .. } = &mut **database;
                 let size = query_scalar::<_, i64>("SELECT pg_database_size($1)");
@@ -124,6 +136,41 @@ impl Database {
         Ok(local
             .filter_map(|pid| Some((pid, cpu_time(pid).ok()?)))
             .collect())
+    }
+
+    /// Writes events into the peer's log, as many alike; its server must not run.
+    pub(crate) async fn fill_peer_log(&mut self, events: i64, payload: &str) -> anyhow::Result<()> {
+        let numbers = match self {
+            Self::Sqlite(_) => {
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2) \
+                 SELECT i FROM n"
+            }
+            Self::Postgres(_) => "SELECT i FROM GENERATE_SERIES(1, $2) AS n (i)",
+        };
+        let insert = format!(
+            "INSERT INTO event (id, at_ms, name, payload, user_id) \
+             SELECT 'event-' || i, 1795161600000, 'prospect:updated', $1, NULL FROM ({numbers}) AS n"
+        );
+        match self {
+            Self::Sqlite(file) => {
+                let mut connection = SqliteConnectOptions::new().filename(file).connect().await?;
+                query(AssertSqlSafe(insert))
+                    .bind(payload)
+                    .bind(events)
+                    .execute(&mut connection)
+                    .await?;
+            }
+            Self::Postgres(database) => {
+                let options = database.options.clone().database(&database.name);
+                let mut connection = options.connect().await?;
+                query(AssertSqlSafe(insert))
+                    .bind(payload)
+                    .bind(events)
+                    .execute(&mut connection)
+                    .await?;
+            }
+        }
+        Ok(())
     }
 
     /// The engine's version and the settings that decide what a commit costs.

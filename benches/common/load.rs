@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, interval_at, sleep};
 
-use crate::booking::{Request, key_of};
-use crate::wire::{Answer, Connection};
+use crate::common::booking::{Request, key_for};
+use crate::common::wire::{Answer, Connection};
 
 /// Latencies are counted in microseconds up to a minute, to three digits.
 const LATENCY_LIMIT_US: u64 = 60_000_000;
@@ -29,6 +29,20 @@ pub(crate) struct Plan {
     pub(crate) measured: Duration,
     /// Whether to note each post, to be compared with what a subscriber hears.
     pub(crate) noted: bool,
+    /// The number of the first booking; two loads on one database need numbers of their own.
+    pub(crate) first: u64,
+    /// Whose bookings, by the index in [`HOSTS`](crate::common::booking::HOSTS); `None`: of all.
+    pub(crate) host: Option<usize>,
+}
+
+impl Plan {
+    /// The same load once more on the same database, with other bookings.
+    pub(crate) fn continued(self) -> Self {
+        Self {
+            first: self.first + (1 << 32),
+            ..self
+        }
+    }
 }
 
 /// One booking that was posted and answered.
@@ -198,8 +212,8 @@ impl Sender {
             if Instant::now() >= self.span.until {
                 break;
             }
-            let n = round * u64::from(self.plan.senders) + u64::from(self.nth);
-            if !self.post(key_of(n)).await? {
+            let n = self.plan.first + round * u64::from(self.plan.senders) + u64::from(self.nth);
+            if !self.post(key_for(n, self.plan.host)).await? {
                 sleep(PAUSE_AFTER_REFUSAL).await;
             }
         }

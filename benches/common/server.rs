@@ -1,6 +1,6 @@
 //! The server under test: a child process on a free port of the loopback address.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::booking::{HOSTS, KNOWN_HOSTS, SIGNING_KEY};
-use crate::wire::Connection;
+use crate::common::booking::{HOSTS, KNOWN_HOSTS, SIGNING_KEY};
+use crate::common::wire::Connection;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
@@ -23,40 +23,77 @@ const LOG_TAIL_LINES: usize = 15;
 
 const ADMIN_EMAIL: &str = "admin@bench.example";
 const PASSWORD: &str = "bench password of no value";
+/// Given, so that tokens outlive a restart of any program.
+const JWT_SECRET: &str = "bench secret of no value, 32 bytes or more";
 
 /// A running server, killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
+    started_in: Duration,
     log: PathBuf,
 }
 
+/// What a server is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    /// The program.
+    pub(crate) program: PathBuf,
+    /// Its database.
+    pub(crate) database_url: String,
+    /// Its working folder, where its log goes.
+    pub(crate) folder: PathBuf,
+    /// Where it is to listen; port 0 for any free one.
+    pub(crate) listen: SocketAddr,
+}
+
+impl Start {
+    /// On any free port of the loopback address.
+    pub(crate) fn anywhere(program: &Path, database_url: String, folder: &Path) -> Self {
+        Self {
+            // It runs in another folder, where a relative path would lead nowhere.
+            program: program
+                .canonicalize()
+                .unwrap_or_else(|_| program.to_owned()),
+            database_url,
+            folder: folder.to_owned(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
+    }
+}
+
 impl Server {
-    /// Starts the program with this database and waits until it listens.
-    pub(crate) async fn start(
-        program: &Path,
-        database_url: &str,
-        folder: &Path,
-    ) -> anyhow::Result<Self> {
-        let log = folder.join("server.log");
-        let mut child = command(program, database_url, folder)
-            .stderr(File::create(&log)?)
+    /// Starts the program and waits until it listens.
+    pub(crate) async fn start(with: &Start) -> anyhow::Result<Self> {
+        let log = with.folder.join("server.log");
+        let stderr = OpenOptions::new().append(true).create(true).open(&log)?;
+        let started = Instant::now();
+        let mut child = command(with)
+            .stderr(stderr)
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {}", with.program.display()))?;
         let stdout = child.stdout.take().context("no stdout")?;
         let mut server = Self {
             child,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: with.listen,
+            started_in: Duration::ZERO,
             log,
         };
         let announced = timeout(START_LIMIT, announcement(stdout)).await;
-        server.address = announced
+        let (address, at) = announced
             .context("the server did not listen in time")
             .flatten()
             .with_context(|| server.log_tail())?;
-        ensure!(server.address.ip().is_loopback(), "not a loopback address");
+        ensure!(address.ip().is_loopback(), "not a loopback address");
+        server.address = address;
+        server.started_in = at - started;
         Ok(server)
+    }
+
+    /// From its start to the line that it listens.
+    pub(crate) fn started_in(&self) -> Duration {
+        self.started_in
     }
 
     /// Where it listens.
@@ -80,26 +117,46 @@ impl Server {
 
     /// Logs the admin in, makes the known hosts users, and returns the admin's token.
     pub(crate) async fn log_in(&self) -> anyhow::Result<String> {
+        let token = self.log_in_as(ADMIN_EMAIL).await?;
         let mut connection = Connection::open(self.address).await?;
-        let login = json!({"email": ADMIN_EMAIL, "password": PASSWORD});
-        let session = connection.post_json("/api/auth/login", None, &login);
-        let session = session.await?;
-        let token = session["token"].as_str().context("log-in gave no token")?;
         for host in &HOSTS[..KNOWN_HOSTS] {
             let user = json!({
                 "email": host.email(), "name": host.name, "role": "member",
                 "calendlyUserUri": host.calendly_uri(), "password": PASSWORD,
             });
-            let made = connection.post_json("/api/users", Some(token), &user);
+            let made = connection.post_json("/api/users", Some(&token), &user);
             made.await?;
         }
+        Ok(token)
+    }
+
+    /// A token of the user with this address.
+    pub(crate) async fn log_in_as(&self, email: &str) -> anyhow::Result<String> {
+        let mut connection = Connection::open(self.address).await?;
+        let login = json!({"email": email, "password": PASSWORD});
+        let session = connection.post_json("/api/auth/login", None, &login);
+        let session = session.await?;
+        let token = session["token"].as_str().context("log-in gave no token")?;
         Ok(token.to_owned())
     }
 
-    /// Asks it to end, as an operator would, and waits until it has.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+    /// Ends it at once, as a crash would, and waits until it has.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Sends a signal to it.
+    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        kill_process(pid.context("no process id")?, Signal::TERM)?;
+        kill_process(pid.context("no process id")?, signal)?;
+        Ok(())
+    }
+
+    /// Asks it to end, as an operator would, and waits until it has.
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::TERM)?;
         let asked = Instant::now();
         while asked.elapsed() < STOP_LIMIT {
             if let Some(status) = self.child.try_wait()? {
@@ -129,8 +186,8 @@ impl Drop for Server {
     }
 }
 
-fn command(program: &Path, database_url: &str, folder: &Path) -> Command {
-    let mut command = Command::new(program);
+fn command(with: &Start) -> Command {
+    let mut command = Command::new(&with.program);
     // A developer's own settings must not change what is measured.
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"BOOKBELL_") {
@@ -138,21 +195,22 @@ fn command(program: &Path, database_url: &str, folder: &Path) -> Command {
         }
     }
     command
-        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(["serve", "--listen", &with.listen.to_string()])
         // Not an argument: it may hold a password, and any user can list arguments.
-        .env("DATABASE_URL", database_url)
+        .env("DATABASE_URL", &with.database_url)
         .env("BOOKBELL_CALENDLY_SIGNING_KEYS", SIGNING_KEY)
+        .env("BOOKBELL_JWT_SECRET", JWT_SECRET)
         .env("BOOKBELL_ADMIN_EMAIL", ADMIN_EMAIL)
         .env("BOOKBELL_ADMIN_PASSWORD", PASSWORD)
-        .current_dir(folder)
+        .current_dir(&with.folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     command
 }
 
-/// The address on the line that says so; the rest of stdout is read and dropped, so that the
+/// The address on the line that says so, and when it came; the rest of stdout is read and dropped, so that the
 /// server never waits for a reader.
-async fn announcement(stdout: ChildStdout) -> anyhow::Result<SocketAddr> {
+async fn announcement(stdout: ChildStdout) -> anyhow::Result<(SocketAddr, Instant)> {
     let (found, address) = oneshot::channel();
     thread::spawn(move || {
         let mut found = Some(found);
@@ -165,7 +223,7 @@ async fn announcement(stdout: ChildStdout) -> anyhow::Result<SocketAddr> {
                 && let Some(found) = found.take()
             {
                 // Nobody waits any more once the time limit is over.
-                let _ = found.send(address);
+                let _ = found.send((address, Instant::now()));
             }
         }
     });

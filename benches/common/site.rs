@@ -8,12 +8,12 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::Settings;
-use crate::database::{Database, Engine};
-use crate::figures::{Percentiles, real};
-use crate::load::{Load, Plan, Span, Tally};
-use crate::machine::{busy_time, cores, cpu_time, memory};
-use crate::server::Server;
+use crate::common::database::{Database, Engine};
+use crate::common::figures::{Percentiles, mib, real};
+use crate::common::ground::{Ground, Program};
+use crate::common::load::{Load, Plan, Span, Tally};
+use crate::common::machine::{busy_time, cores, cpu_time, memory};
+use crate::common::server::{Server, Start};
 
 /// Added to the time a load is meant to take, before it is given up.
 const LOAD_LIMIT: Duration = Duration::from_mins(1);
@@ -25,8 +25,10 @@ pub(crate) struct Site {
     pub(crate) server: Server,
     /// An admin's token.
     pub(crate) token: String,
+    /// Its database.
+    pub(crate) database: Database,
     start_bytes: u64,
-    database: Database,
+    start: Start,
     _folder: TempDir,
 }
 
@@ -86,30 +88,36 @@ pub(crate) struct Usage {
 }
 
 impl Site {
-    /// Makes the database and starts the server on it.
-    pub(crate) async fn open(settings: &Settings, engine: Engine) -> anyhow::Result<Self> {
+    /// Makes the database and starts the program on it.
+    pub(crate) async fn open(
+        ground: &Ground,
+        program: Program,
+        engine: Engine,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("bookbell-bench-")
-            .tempdir_in(settings.folder())?;
-        let database = match engine {
-            Engine::Sqlite => Database::sqlite(folder.path()),
-            Engine::Postgres => {
-                let url = settings.postgres.as_deref();
-                Database::postgres(url.context("no --postgres")?).await?
-            }
-        };
-        let url = database.url();
-        let server = Server::start(&settings.server, &url, folder.path()).await?;
+            .tempdir_in(ground.folder())?;
+        let database = Database::new(engine, folder.path(), ground.postgres.as_deref()).await?;
+        let start = Start::anywhere(ground.path_of(program), database.url(), folder.path());
+        let server = Server::start(&start).await?;
         let start_bytes = memory(server.pid(), "VmRSS")?;
         let token = server.log_in().await;
         let token = token.with_context(|| server.log_tail())?;
         Ok(Self {
             server,
             token,
-            start_bytes,
             database,
+            start_bytes,
+            start,
             _folder: folder,
         })
+    }
+
+    /// Starts the server, which has ended, again where it listened before.
+    pub(crate) async fn start_again(&mut self) -> anyhow::Result<()> {
+        self.start.listen = self.server.address();
+        self.server = Server::start(&self.start).await?;
+        Ok(())
     }
 
     /// Carries out a measurement within its time, and explains a failure by the server's log.
@@ -209,8 +217,4 @@ impl Usage {
 /// What part of the processor time there was, 0 to 1.
 pub(crate) fn share_of_all(used: Duration, plan: Plan) -> f64 {
     used.as_secs_f64() / (real(cores() as u64) * plan.measured.as_secs_f64())
-}
-
-fn mib(bytes: u64) -> f64 {
-    real(bytes) / f64::from(1 << 20)
 }

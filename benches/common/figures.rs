@@ -1,5 +1,7 @@
 //! Counts, medians and percentiles.
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -97,4 +99,14 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
 )]
 pub(crate) fn real(count: u64) -> f64 {
     count as f64
+}
+
+/// Bytes in MiB.
+pub(crate) fn mib(bytes: u64) -> f64 {
+    real(bytes) / f64::from(1 << 20)
+}
+
+/// A time in milliseconds.
+pub(crate) fn in_ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }

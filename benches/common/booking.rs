@@ -45,6 +45,11 @@ const LAST_NAMES: [&str; 8] = [
 const HALF_HOURS: usize = 30 * 48;
 const HALF_HOUR_S: i64 = 30 * 60;
 
+/// How many keys are tried for one of a certain host: a quarter of all keys are.
+const TRIES: u64 = 128;
+/// Where the numbers of bookings with a certain host begin.
+const HOSTS_FIRST: u64 = 1 << 48;
+
 /// `2026-11-20T08:00:00.000000Z`, as Calendly writes times.
 const STAMP_LEN: usize = 27;
 const SECONDS_LEN: usize = "2026-11-20T08:00:00".len();
@@ -177,6 +182,13 @@ impl Request {
         Ok(&self.bytes)
     }
 
+    /// The body of the booking with this key, as of now.
+    pub(crate) fn body(&mut self, key: u64) -> anyhow::Result<&[u8]> {
+        let stamp = self.now.stamp()?;
+        self.write_body(key, &stamp);
+        Ok(&self.bytes[self.body_at..])
+    }
+
     fn write_body(&mut self, key: u64, stamp: &[u8; STAMP_LEN]) {
         let event_id = uuid_of(key, 1);
         let invitee_id = uuid_of(key, 2);
@@ -184,7 +196,7 @@ impl Request {
         hex::encode_to_slice(key.to_be_bytes(), &mut digits).expect("16 digits for 8 bytes");
         let choice = |salt, count| choose(scramble(key ^ salt), count);
         let start = choice(3, HALF_HOURS);
-        let host = &HOSTS[choice(4, HOSTS.len())];
+        let host = &HOSTS[host_of(key)];
         let first = FIRST_NAMES[choice(5, FIRST_NAMES.len())];
         let last = LAST_NAMES[choice(6, LAST_NAMES.len())];
         for (field, range) in self.fields.iter() {
@@ -209,6 +221,23 @@ impl Request {
 /// an index on them feels.
 pub(crate) fn key_of(n: u64) -> u64 {
     scramble(n)
+}
+
+/// The key of the n-th booking with this host, by the index in [`HOSTS`]; of any host when there
+/// is none. Hosts' bookings have keys of their own, apart from those of [`key_of`].
+pub(crate) fn key_for(n: u64, host: Option<usize>) -> u64 {
+    let Some(host) = host else {
+        return key_of(n);
+    };
+    let keys = (0..TRIES).map(|nth| key_of(HOSTS_FIRST + n * TRIES + nth));
+    keys.into_iter()
+        .find(|key| host_of(*key) == host)
+        .unwrap_or_else(|| key_of(HOSTS_FIRST + n * TRIES))
+}
+
+/// Which of [`HOSTS`] the booking with this key is with.
+pub(crate) fn host_of(key: u64) -> usize {
+    choose(scramble(key ^ 4), HOSTS.len())
 }
 
 /// The key in a guest's e-mail address.

@@ -8,10 +8,12 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use bookbell::domain::clock::{Clock as _, SystemClock};
+use bookbell::domain::time::UtcMs;
 use rustix::param::clock_ticks_per_second;
 use serde::Serialize;
 
-use crate::figures::{Percentiles, real};
+use crate::common::figures::{Percentiles, real};
 
 const BLOCK_BYTES: usize = 4096;
 const SYNC_FILE_BLOCKS: usize = 1024;
@@ -21,6 +23,8 @@ const SYNC_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Machine {
+    /// When it was looked at, in UTC.
+    date: String,
     cores: usize,
     processor: String,
     memory_mib: u64,
@@ -46,6 +50,7 @@ impl Machine {
         let load = read_to_string("/proc/loadavg").unwrap_or_default();
         let kernel = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Ok(Self {
+            date: UtcMs(SystemClock.now_ms()).to_string(),
             cores: cores(),
             processor: field_of("/proc/cpuinfo", "model name").unwrap_or_default(),
             memory_mib: memory_kib.unwrap_or_default() / 1024,
@@ -60,6 +65,7 @@ impl Machine {
 impl Display for Machine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Percentiles { p50, p99, max, .. } = self.fdatasync.latency_ms;
+        writeln!(f, "date        {}", self.date)?;
         writeln!(
             f,
             "machine     {} cores ({}), {} MiB, Linux {}, load before {}",
