@@ -1,5 +1,7 @@
 // The HTTP side of the API: one session that keeps itself alive, and the requests made in its name.
 
+import { clock } from './clock.js';
+
 const REFRESH_LOCK = 'bookbell-refresh';
 const TRADE_STARTED = 'bookbell-refresh-started';
 const TRADE_MS = 1_500;
@@ -12,6 +14,9 @@ export class ApiError extends Error {
     super(problem?.detail || problem?.title || `The server answered ${status}.`);
     this.status = status;
     this.code = problem?.code ?? null;
+    /** Which fields are at fault: `[{field, message}]`. */
+    this.fields = problem?.errors ?? [];
+    this.problem = problem;
   }
 }
 
@@ -94,17 +99,18 @@ export class Session {
 
   /**
    * One authorised request; a refused token is renewed once.
-   * @returns {Promise<{body: any, seq: number, date: number}>}
+   * `ifMatch` is the ETag of the record that was read: 412 says that it has changed since.
+   * @returns {Promise<{body: any, seq: number, etag: string|null, date: number}>}
    */
-  async request(method, path, body) {
+  async request(method, path, body, { ifMatch } = {}) {
     const used = await this.token();
     try {
-      return await send(method, path, body, used);
+      return await send(method, path, body, used, ifMatch);
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
     }
     await this.renew(used);
-    return send(method, path, body, this.#token);
+    return send(method, path, body, this.#token, ifMatch);
   }
 
   get(path) {
@@ -186,10 +192,12 @@ function isRefusal(error) {
   return error instanceof ApiError && error.status < 500 && error.status !== 408 && error.status !== 429;
 }
 
-async function send(method, path, body, token) {
+async function send(method, path, body, token, ifMatch) {
   const headers = { accept: 'application/json' };
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers['content-type'] = 'application/json';
+  if (ifMatch) headers['if-match'] = ifMatch;
+  const asked = Date.now();
   let response;
   let text;
   try {
@@ -207,11 +215,13 @@ async function send(method, path, body, token) {
   } catch {
     throw new Unreachable();
   }
+  clock.observe(asked, Date.now(), response.headers.get('date'));
   const json = parse(text);
   if (!response.ok) throw new ApiError(response.status, json);
   return {
     body: json,
     seq: Number(response.headers.get('bookbell-seq')),
+    etag: response.headers.get('etag'),
     date: Date.parse(response.headers.get('date') ?? '') || Date.now(),
   };
 }

@@ -1,64 +1,67 @@
-// The way in: signs in or takes up the session, opens the desk, and comes back here when the session ends.
+// The way in: takes up the session or asks for it, opens the desk, and comes back here when the session ends.
 
-import { Session } from './api.js';
-import { Desk } from './desk.js';
-import { View } from './view.js';
+import { render } from 'preact';
+import './arrivals.js';
+import './screen.js';
+import { loadUsers } from './people.js';
+import { loadRead } from './read.js';
+import { onSessionEnd, session } from './session.js';
+import { notice, stage, user } from './store.js';
+import { follow, stop } from './sync.js';
+import { explain } from './i18n.js';
+import { html } from './ui.js';
+import { Login } from './views/login.js';
+import { Shell } from './views/shell.js';
+import { Toasts } from './views/notifications.js';
 
-const ENDED = {
-  logged_out: 'You signed out in another tab or on another device.',
-  session_revoked: 'Your session was ended. Please sign in again.',
-  expired: 'Your session has ended. Please sign in again.',
-};
-
-let desk = null;
-let lastEmail = '';
-
-const session = new Session({ onEnded: () => leave(ENDED.expired) });
-const view = new View({
-  signIn: async (email, password) => {
-    await session.signIn(email, password);
-    enter({ focus: true });
-  },
-  signOut: async () => {
-    try {
-      await session.signOut();
-      leave('');
-    } catch (error) {
-      view.toast('You are still signed in', [error.message]);
-    }
-  },
-  answer: (id, action) => desk?.answer(id, action),
-  more: (list) => desk?.more(list),
-});
-
-function enter({ focus }) {
-  lastEmail = session.user.email;
-  view.showDashboard(session.user, { focus });
-  desk = new Desk(session, view, (code) => {
-    session.drop();
-    leave(ENDED[code] ?? ENDED.expired);
-  });
-  desk.start();
+function App() {
+  if (stage.value === 'starting') return html`<p class="splash" role="status">${notice.value}</p>`;
+  return html`${stage.value === 'login' ? html`<${Login} onSignIn=${signIn} />` : html`<${Shell} onSignOut=${signOut} />`}
+    <${Toasts} />`;
 }
 
-function leave(notice) {
-  desk?.close();
-  desk = null;
-  view.showSignIn({ notice, email: lastEmail });
+async function signIn(email, password) {
+  await session.signIn(email, password);
+  enter();
+}
+
+async function signOut() {
+  await session.signOut();
+  leave('');
+}
+
+function enter() {
+  user.value = session.user;
+  notice.value = '';
+  loadRead();
+  loadUsers();
+  follow(leave);
+  stage.value = 'desk';
+}
+
+/** Back to the form. Where one was stays in the address, and one returns there. */
+function leave(code) {
+  stop();
+  session.drop();
+  user.value = null;
+  notice.value = code && `ended.${code}`;
+  stage.value = 'login';
 }
 
 /** Resumes the session of a former page, for as long as it takes to reach the server. */
 async function begin() {
-  for (let failures = 0; ; failures++) {
+  for (let failures = 0; ; failures += 1) {
     try {
-      if (await session.resume()) enter({ focus: false });
-      else view.showSignIn();
+      if (await session.resume()) enter();
+      else stage.value = 'login';
       return;
     } catch (error) {
-      view.showSplash(`${error.message} Trying again…`);
+      notice.value = explain(error);
       await new Promise((resolve) => { setTimeout(resolve, Math.min(10_000, 1_000 * 2 ** failures)); });
     }
   }
 }
 
+onSessionEnd(leave);
+render(html`<${App} />`, document.getElementById('app'));
 begin();

@@ -1,6 +1,6 @@
 // The live side of the API: one Socket.IO connection that resumes where it was and says how it is.
 
-import { io } from './vendor/socket.io.esm.min.js';
+import { io } from 'socket.io-client';
 
 const DURABLE_EVENTS = [
   'prospect:created', 'prospect:updated', 'prospect:deleted',
@@ -30,7 +30,7 @@ export class Live {
    *   since: () => number,
    *   event: (name: string, payload: any, meta: {seq: number, id: string, at: string}) => void,
    *   connected: () => void,
-   *   resync: () => void,
+   *   resync: (seq: number) => void,
    *   state: (state: 'live'|'reconnecting'|'offline') => void,
    *   ended: (code: string) => void,
    * }} on `since` is asked at every handshake: the seq of the last event handled.
@@ -84,7 +84,7 @@ export class Live {
     for (const name of DURABLE_EVENTS) {
       socket.on(name, (payload, meta) => this.#on.event(name, payload, meta));
     }
-    socket.on('resync', () => this.#on.resync());
+    socket.on('resync', ({ seq }) => this.#on.resync(seq));
     socket.on('session-ended', ({ code }) => {
       if (code === 'token_expired') this.#tryAgain({ renew: true });
       else this.#on.ended(code);

@@ -1,0 +1,195 @@
+// Follows the event log: every list on the page hears every event once, in order, a frame's worth at a time.
+
+import { batch, effect } from '@preact/signals';
+import { clock } from './clock.js';
+import { Live } from './live.js';
+import { read, session } from './session.js';
+import { connection, counts, trouble } from './store.js';
+
+const RECOUNT_MS = 200;
+
+/** The lists on the page, and what else listens: `(events) => void` after each frame's events are applied. */
+const lists = new Set();
+const listeners = new Set();
+
+let live = null;
+/** The position in the log up to which everything has been heard. */
+let position = 0;
+let queue = [];
+let frame = 0;
+let timer = 0;
+/** The server's time at which the connection was made: what was committed before is replayed, not live. */
+let liveSince = Infinity;
+
+/**
+ * Starts to follow the log. The first read gives the position; lists may load whenever they like afterwards,
+ * because whatever happens from here on reaches them as an event.
+ */
+export async function follow(ended) {
+  stop();
+  const mine = new Live(session, {
+    since: () => position,
+    event: receive,
+    connected: () => {
+      liveSince = Date.now() + clock.offset;
+      recount();
+    },
+    resync: (seq) => {
+      position = seq;
+      reload();
+    },
+    state: (state) => { connection.value = state; },
+    ended,
+  });
+  live = mine;
+  const { body, seq } = await untilItWorks(() => read('/api/prospects/counts'), () => live === mine);
+  if (live !== mine) return;
+  position = seq;
+  counts.value = body;
+  mine.open();
+}
+
+export function stop() {
+  live?.close();
+  live = null;
+  cancelAnimationFrame(frame);
+  clearTimeout(timer);
+  frame = 0;
+  queue = [];
+  liveSince = Infinity;
+  counts.value = null;
+  trouble.value = null;
+}
+
+/** Keeps a list true from now on, and loads it. Answers how to stop that. */
+export function watch(list) {
+  lists.add(list);
+  load(list);
+  return () => lists.delete(list);
+}
+
+/** Loads a watched list, as often as it takes. */
+export function load(list) {
+  return untilItWorks(() => list.load(), () => live !== null && lists.has(list));
+}
+
+/** Hears the events of each frame, after the lists have them: `[{name, payload, meta, live}]`. */
+export function onEvents(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+function reload() {
+  lists.forEach(load);
+  recount();
+}
+
+/** Tries until it works, less and less often, and says meanwhile why it does not. */
+async function untilItWorks(task, wanted) {
+  for (let failures = 0; ; failures += 1) {
+    try {
+      const answer = await task();
+      trouble.value = null;
+      return answer;
+    } catch (error) {
+      if (!wanted()) return {};
+      trouble.value = error;
+      await new Promise((resolve) => { setTimeout(resolve, Math.min(15_000, 1_000 * 2 ** failures)); });
+      if (!wanted()) return {};
+    }
+  }
+}
+
+function receive(name, payload, meta) {
+  if (meta.seq <= position) return;
+  position = meta.seq;
+  queue.push({ name, payload, meta, live: Date.parse(meta.at) > liveSince });
+  if (frame) return;
+  frame = requestAnimationFrame(drain);
+  // A hidden tab has no frames, but its title and favicon are looked at.
+  timer = setTimeout(drain, 300);
+}
+
+function drain() {
+  cancelAnimationFrame(frame);
+  clearTimeout(timer);
+  frame = 0;
+  const events = queue;
+  queue = [];
+  batch(() => {
+    events.forEach(apply);
+    lists.forEach((list) => list.flush());
+  });
+  if (events.some(({ name }) => name.startsWith('prospect:'))) recount();
+  listeners.forEach((listener) => listener(events));
+}
+
+function apply({ name, payload }) {
+  switch (name) {
+    case 'prospect:created':
+    case 'prospect:updated':
+      return tell('prospect', { record: payload, arrived: name === 'prospect:created' });
+    case 'prospect:deleted':
+      return dropProspect(payload.id);
+    case 'proposal-created':
+    case 'proposal-updated':
+      return tell('proposal', { record: payload, arrived: name === 'proposal-created' });
+    case 'proposal-status-changed':
+      return tell('proposal', { record: payload.proposal });
+    case 'proposal-deleted':
+      return tell('proposal', { id: payload.appointmentId });
+  }
+}
+
+function tell(kind, change) {
+  lists.forEach((list) => list.apply(kind, change));
+}
+
+/** The former owner of a reassigned prospect hears nothing else about its proposals: they go with it. */
+function dropProspect(id) {
+  tell('prospect', { id });
+  lists.forEach((list) => list.dropProspect?.(id));
+}
+
+/** Shows at once what an answer to one's own request says; the event that follows changes nothing. */
+export function show(kind, record) {
+  batch(() => {
+    tell(kind, { record });
+    lists.forEach((list) => list.flush());
+  });
+}
+
+let counting = false;
+let countAgain = false;
+
+/** The badge is always counted by the server: at once, and once more when something happened meanwhile. */
+async function recount() {
+  countAgain = true;
+  if (counting) return;
+  counting = true;
+  while (countAgain && live) {
+    countAgain = false;
+    try {
+      const { body } = await read('/api/prospects/counts');
+      if (live) counts.value = body;
+      await sleep(RECOUNT_MS);
+    } catch {
+      countAgain = true;
+      await sleep(3_000);
+    }
+  }
+  counting = false;
+}
+
+function sleep(ms) {
+  return new Promise((resolve) => { setTimeout(resolve, ms); });
+}
+
+// The number of new prospects belongs to the whole page: the tab's title and icon say it too.
+effect(() => {
+  const fresh = counts.value?.byStatus.new ?? 0;
+  document.title = fresh ? `(${fresh}) Bookbell` : 'Bookbell';
+  const icon = document.getElementById('favicon');
+  const wanted = new URL(fresh ? 'favicon-new.svg' : 'favicon.svg', import.meta.url).pathname;
+  if (icon.getAttribute('href') !== wanted) icon.setAttribute('href', wanted);
+});

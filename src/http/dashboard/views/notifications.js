@@ -1,0 +1,75 @@
+// Proposals that have just come in: at most five at a time, gone after an hour, answered or put away on the spot.
+
+import { useEffect, useMemo } from 'preact/hooks';
+import { t } from '../i18n.js';
+import { idOfProposal, List } from '../list.js';
+import { isRead, markRead } from '../read.js';
+import { go, minute } from '../store.js';
+import { watch } from '../sync.js';
+import { dismiss, toasts } from '../toasts.js';
+import { Ago, Button, Dialog, html, Icon, Logo, Text } from '../ui.js';
+import { Answer, Marks, When, With } from './proposal-parts.js';
+
+const MOST = 5;
+const HOUR_MS = 3_600_000;
+
+/** The proposals that wait for an answer and came within the hour: `{shown, waiting}`, the newest first. */
+export function useIncoming() {
+  const list = useMemo(() => new List({
+    kind: 'proposal',
+    path: '/api/proposals',
+    query: new URLSearchParams({ status: 'pending', sort: '-createdAt', limit: '50' }),
+    wanted: (proposal) => proposal.status === 'pending',
+    idOf: idOfProposal,
+  }), []);
+  useEffect(() => watch(list), []);
+  list.version.value;
+  const since = Math.max(minute.value, Date.now()) - HOUR_MS;
+  const recent = list.items.filter((one) => Date.parse(one.createdAt) > since && !isRead(readKey(one)));
+  return { shown: recent.slice(0, MOST), waiting: Math.max(0, recent.length - MOST), fresh: list.fresh };
+}
+
+/** A proposal that moves to another time is news again. */
+function readKey({ appointmentId, startTime }) {
+  return `${appointmentId} ${startTime}`;
+}
+
+export function Incoming({ incoming }) {
+  const { shown, waiting } = incoming;
+  return html`<section class="incoming" aria-labelledby="incoming-title">
+    <header class="section-head"><h2 id="incoming-title">${t('incoming.title')}</h2>
+      ${waiting > 0 && html`<span class="muted">${t('incoming.more', { n: waiting })}</span>`}</header>
+    ${shown.length === 0 && html`<div class="quiet-box"><${Icon} name="check" /><p>${t('incoming.none')}</p></div>`}
+    <ul class="cards" data-testid="proposals">
+      ${shown.map((proposal) => html`<${Card} key=${proposal.appointmentId} proposal=${proposal} fresh=${incoming.fresh.has(proposal.appointmentId)} />`)}
+    </ul>
+  </section>`;
+}
+
+function Card({ proposal, fresh }) {
+  const away = () => markRead(readKey(proposal));
+  const view = () => go('prospects', proposal.prospectId);
+  return html`<li class=${`card ${fresh ? 'fresh' : ''}`} data-testid="proposal" data-id=${proposal.appointmentId} data-status=${proposal.status}>
+    <div class="card-head"><${Marks} proposal=${proposal} /><span class="muted"><${Ago} time=${proposal.createdAt} /></span>
+      <${Button} icon="close" iconOnly kind="quiet small" label=${t('dismiss')} data-action="dismiss" onClick=${away} /></div>
+    <h3><${Text}>${proposal.title || t('meeting')}<//></h3>
+    <p class="with"><${With} proposal=${proposal} /></p>
+    <${When} proposal=${proposal} />
+    <${Answer} proposal=${proposal} more=${html`<${Button} kind="quiet" label=${t('view')} data-action="view" onClick=${view} />`} />
+  </li>`;
+}
+
+/** The same where there is no room beside the view. */
+export function IncomingSheet({ incoming, onClose }) {
+  return html`<${Dialog} label=${t('incoming.title')} onClose=${onClose} kind="sheet"><${Incoming} incoming=${incoming} /><//>`;
+}
+
+export function Toasts() {
+  return html`<div class="toasts" data-testid="toast" role="region" aria-label=${t('toasts')}>
+    ${toasts.value.map((one) => html`<div key=${one.id} class="toast" data-toast=${one.id}>
+      <${Logo} size=${24} />
+      <p><strong>${one.href ? html`<a href=${one.href}>${one.title}</a>` : one.title}</strong>
+        <span>${one.texts.map((text, i) => html`${i > 0 && ' · '}<${Text}>${text}<//>`)}</span></p>
+      <${Button} icon="close" iconOnly kind="quiet small" label=${t('dismiss')} onClick=${() => dismiss(one.id)} />
+    </div>`)}</div>`;
+}

@@ -1,0 +1,150 @@
+// The prospects: a live table with search, filters and order.
+
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { prospectQuery, prospectTest } from '../filter.js';
+import { fullName, hue, initials } from '../format.js';
+import { explain, t, word } from '../i18n.js';
+import { bind } from '../keys.js';
+import { List, idOfProspect } from '../list.js';
+import { remember, userName, users } from '../people.js';
+import { isRead } from '../read.js';
+import { read } from '../session.js';
+import { counts, go, isAdmin, prospectFilter } from '../store.js';
+import { load, watch } from '../sync.js';
+import { Table } from '../table.js';
+import { Ago, Button, html, Icon, isSample, Pill, SampleTag, Select, Text } from '../ui.js';
+import { SampleBar } from './first-run.js';
+
+const STATUSES = ['new', 'contacted', 'qualified', 'won', 'lost'];
+const SOURCES = ['calendly', 'manual', 'import'];
+const SORTS = ['-createdAt', 'createdAt', '-updatedAt', 'name'];
+const TYPING_MS = 180;
+
+/** The list of the prospects view. It lives as long as the page, so that one returns to where one was. */
+export function useProspects() {
+  const filter = prospectFilter.value;
+  const list = useMemo(() => new List({ kind: 'prospect', path: '/api/prospects', query: queryOf(filter), wanted: prospectTest(filter), idOf: idOfProspect }), []);
+  useEffect(() => watch(list), []);
+  const asked = useRef(filter);
+  useEffect(() => {
+    if (asked.current === filter) return;
+    asked.current = filter;
+    list.ask(queryOf(filter), prospectTest(filter));
+    load(list);
+  }, [filter]);
+  list.version.value;
+  list.items.slice(0, 100).forEach(remember);
+  return list;
+}
+
+function queryOf(filter) {
+  const query = prospectQuery(filter);
+  query.set('limit', '100');
+  return query;
+}
+
+export function Prospects({ list, selected }) {
+  useEffect(() => bind('n', () => go('prospects', 'new')), []);
+  return html`<section class="prospects-view" aria-labelledby="prospects-heading">
+    <header class="view-head">
+      <h1 id="prospects-heading">${t('nav.prospects')}</h1>
+      <${Total} list=${list} />
+      <${Button} icon="plus" kind="primary" label=${t('prospect.new')} onClick=${() => go('prospects', 'new')} />
+    </header>
+    <${Filters} />
+    <${SampleBar} list=${list} />
+    <${Body} list=${list} selected=${selected} />
+  </section>`;
+}
+
+/** How many there are: counted by the server again whenever something changed. */
+function Total({ list }) {
+  const filter = prospectFilter.value;
+  const [total, setTotal] = useState(null);
+  const all = counts.value?.total;
+  const filtered = isFiltered(filter);
+  useEffect(() => { setTotal(null); }, [filter]);
+  useEffect(() => {
+    if (!filtered) return undefined;
+    let wanted = true;
+    const query = prospectQuery(filter);
+    query.set('limit', '1');
+    const timer = setTimeout(() => read(`/api/prospects?${query}`).then(({ body }) => wanted && setTotal(body.total), () => {}), 400);
+    return () => {
+      wanted = false;
+      clearTimeout(timer);
+    };
+  }, [filter, counts.value]);
+  const shown = filtered ? total ?? list.total.value : all;
+  if (shown === undefined) return null;
+  return html`<p class="muted total" data-testid="total">${filtered ? t('found', { n: shown }) : t('in_all', { n: shown })}</p>`;
+}
+
+function isFiltered({ search, status, source, ownerId }) {
+  return Boolean(search.trim() || status || source || ownerId);
+}
+
+function Filters() {
+  const filter = prospectFilter.value;
+  const set = (part) => { prospectFilter.value = { ...prospectFilter.value, ...part }; };
+  const any = (key, values, kind) => [['', t(key)], ...values.map((value) => [value, word(kind, value)])];
+  const owners = [['', t('filter.owner')], ['none', t('unassigned')], ...users.value.map(({ id, name, email }) => [id, name || email])];
+  return html`<div class="filters" role="search">
+    <${Search} value=${filter.search} onChange=${(search) => set({ search })} />
+    <div class="choices">
+    <${Select} label=${t('filter.status')} hideLabel value=${filter.status} options=${any('filter.status', STATUSES, 'status')} onChange=${(status) => set({ status })} data-testid="filter-status" />
+    <${Select} label=${t('filter.source')} hideLabel value=${filter.source} options=${any('filter.source', SOURCES, 'source')} onChange=${(source) => set({ source })} />
+    ${isAdmin.value && html`<${Select} label=${t('filter.owner')} hideLabel value=${filter.ownerId} options=${owners} onChange=${(ownerId) => set({ ownerId })} data-testid="filter-owner" />`}
+    <${Select} label=${t('sort')} hideLabel value=${filter.sort} options=${SORTS.map((sort) => [sort, t(`sort.${sort}`)])} onChange=${(sort) => set({ sort })} data-testid="sort" />
+    ${isFiltered(filter) && html`<${Button} kind="quiet" icon="close" label=${t('filter.clear')} onClick=${() => set({ search: '', status: '', source: '', ownerId: '' })} />`}
+    </div></div>`;
+}
+
+function Search({ value, onChange }) {
+  const input = useRef(null);
+  const timer = useRef(0);
+  useEffect(() => bind('/', () => input.current.focus()), []);
+  useEffect(() => { if (value === '') input.current.value = ''; }, [value]);
+  const type = () => {
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => onChange(input.current?.value ?? ''), TYPING_MS);
+  };
+  const leave = (event) => {
+    if (event.key !== 'Escape') return;
+    event.preventDefault();
+    if (input.current.value === '') input.current.blur();
+    input.current.value = '';
+    type();
+  };
+  return html`<label class="search"><span class="sr">${t('search')}</span><${Icon} name="search" />
+    <input ref=${input} type="search" placeholder=${t('search.placeholder')} defaultValue=${value} onInput=${type} onKeyDown=${leave}
+      autocomplete="off" spellcheck=${false} data-testid="search" /><kbd aria-hidden="true">/</kbd></label>`;
+}
+
+function Body({ list, selected }) {
+  const columns = ['name', 'contact', 'status', 'origin', ...(isAdmin.value ? ['owner'] : []), 'created'];
+  const onOpen = (id, { walking = false } = {}) => go('prospects', id, { replace: walking });
+  list.version.value;
+  if (list.state.value === 'failed' && list.items.length === 0) return html`<p class="empty-list" role="alert">${explain(list.error)}</p>`;
+  if (list.state.value === 'ready' && list.items.length === 0) {
+    return html`<div class="empty-list" data-testid="prospects"><p>${t(isFiltered(prospectFilter.value) ? 'nothing_found' : 'nobody_yet')}</p></div>`;
+  }
+  return html`<${Table} list=${list} label=${t('nav.prospects')} testid="prospects" rowTestid="prospect" idOf=${idOfProspect}
+    heights=${[60, 76]} selected=${selected} onOpen=${onOpen}
+    columns=${columns.map((key) => ({ key, label: t(`column.${key}`) }))}
+    row=${(prospect) => html`<${Row} key=${prospect.id} prospect=${prospect} columns=${columns} />`}
+    rowProps=${(prospect) => ({ class: prospect.status === 'new' && !isRead(prospect.id) ? 'unread' : '' })} />`;
+}
+
+function Row({ prospect, columns }) {
+  const name = fullName(prospect);
+  return html`
+    <span role="gridcell" class="cell name"><span class="avatar" data-hue=${hue(prospect.id)} aria-hidden="true">${initials(prospect)}</span>
+      <span class="two"><span class="first"><${Text}>${name}<//>${isSample(prospect) && html` <${SampleTag} />`}</span>
+      <span class="second"><${Text}>${prospect.company ?? ''}<//></span></span></span>
+    <span role="gridcell" class="cell contact"><span class="two"><span class="first"><${Text}>${prospect.email}<//></span><span class="second"><${Text}>${prospect.phone ?? ''}<//></span></span></span>
+    <span role="gridcell" class="cell status"><${Pill} value=${prospect.status} /></span>
+    <span role="gridcell" class="cell origin"><span class="two"><span class="first">${word('source', prospect.source)}</span><span class="second"><${Text}>${prospect.tracking?.utmSource ?? ''}<//></span></span></span>
+    ${columns.includes('owner') && html`<span role="gridcell" class="cell owner">${prospect.ownerId ? html`<${Text}>${userName(prospect.ownerId)}<//>` : html`<span class="tag">${t('unassigned')}</span>`}</span>`}
+    <span role="gridcell" class="cell created"><${Ago} time=${prospectFilter.value.sort === '-updatedAt' ? prospect.updatedAt : prospect.createdAt} /></span>`;
+}
