@@ -18,6 +18,8 @@ export class List {
   error = null;
   /** How many there are on all pages, as the server last counted. */
   total = signal(0);
+  /** Counts what was asked: another filter or order is another list, and one begins at its top. */
+  question = 0;
   /** Ids that arrived a moment ago, with the time. */
   fresh = new Map();
 
@@ -69,6 +71,7 @@ export class List {
 
   /** Asks something else; `load` gets the answer. */
   ask(query, wanted = () => true) {
+    this.question += 1;
     this.#query = query;
     this.#wanted = wanted;
     this.#compare = comparison(query.get('sort') ?? '-receivedAt', this.#idOf);

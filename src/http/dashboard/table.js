@@ -85,7 +85,7 @@ function useHeight([wide, narrow]) {
  * the pointer is elsewhere; else they wait above, and a button says how many.
  */
 function useStillness({ list, box, inner, height, version, setView, idOf }) {
-  const here = useRef({ pointer: false, anchor: null, length: 0, firstId: null });
+  const here = useRef({ pointer: false, anchor: null, firstId: null, question: list.question });
   const [above, setAbove] = useState(0);
   const [room, setRoom] = useState(0);
   const look = () => {
@@ -101,6 +101,10 @@ function useStillness({ list, box, inner, height, version, setView, idOf }) {
     }
   };
   useLayoutEffect(() => {
+    if (here.current.question !== list.question) {
+      here.current = { ...here.current, anchor: null, firstId: null, question: list.question };
+      box.current.scrollTop = 0;
+    }
     const { anchor, pointer, firstId } = here.current;
     const index = anchor ? list.indexOf(anchor.id) : -1;
     const moved = index - (anchor?.index ?? 0);
