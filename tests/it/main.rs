@@ -20,6 +20,7 @@ mod ownership;
 mod browser;
 mod cli;
 mod connections;
+mod dashboard;
 mod ingest;
 mod nodes;
 mod process;

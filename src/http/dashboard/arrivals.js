@@ -8,11 +8,14 @@ import { href } from './store.js';
 import { onEvents } from './sync.js';
 import { toast } from './toasts.js';
 
+/** What comes within this time is told together; and so much time lies between one telling and the next. */
 const TOGETHER_MS = 250;
+const APART_MS = 2_000;
 
 /** What this page did itself in the last moments is no news to it. */
 const own = new Set();
 let waiting = [];
+let toldAt = 0;
 
 export function didMyself(id) {
   own.add(id);
@@ -23,7 +26,7 @@ onEvents((events) => {
   const news = events.filter(isNews);
   if (news.length === 0) return;
   waiting.push(...news);
-  if (waiting.length === news.length) setTimeout(tellTogether, TOGETHER_MS);
+  if (waiting.length === news.length) setTimeout(tellTogether, Math.max(TOGETHER_MS, toldAt + APART_MS - Date.now()));
 });
 
 function isNews({ name, payload }) {
@@ -34,6 +37,7 @@ function isNews({ name, payload }) {
 function tellTogether() {
   const events = waiting.filter(({ payload }) => !own.has(payload.id) && !own.has(payload.appointmentId));
   waiting = [];
+  toldAt = Date.now();
   const prospects = events.filter(({ name }) => name === 'prospect:created').map(({ payload }) => payload);
   const fresh = new Set(prospects.map(({ id }) => id));
   // A new prospect's booking is the same news.

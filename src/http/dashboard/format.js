@@ -48,12 +48,18 @@ export function zoneName(zone) {
   return zone.replaceAll('_', ' ');
 }
 
+const zones = new Map();
+
 export function isZone(zone) {
-  try {
-    return Boolean(zone) && Boolean(new Intl.DateTimeFormat('en', { timeZone: zone }));
-  } catch {
-    return false;
+  if (!zone) return false;
+  if (!zones.has(zone)) {
+    try {
+      zones.set(zone, Boolean(new Intl.DateTimeFormat('en', { timeZone: zone })));
+    } catch {
+      zones.set(zone, false);
+    }
   }
+  return zones.get(zone);
 }
 
 /** A meeting's day and hours in a zone, as that zone's wall has them; null when the zone is none. */

@@ -5,6 +5,7 @@ import { comparison } from './filter.js';
 import { read } from './session.js';
 
 const FRESH_MS = 6_000;
+const MOST_FRESH = 12;
 
 export const idOfProspect = (prospect) => prospect.id;
 export const idOfProposal = (proposal) => proposal.appointmentId;
@@ -246,6 +247,8 @@ export class List {
   }
 
   #freshen(id) {
+    // In a flood nothing stands out, and marking everything would cost what scrolling needs.
+    if (this.fresh.size >= MOST_FRESH) return;
     this.fresh.set(id, Date.now());
     setTimeout(() => this.fresh.delete(id), FRESH_MS);
   }

@@ -1,7 +1,7 @@
 // The prospects that proposals name by id, and the users that own records: looked up once, kept true by events.
 
 import { signal } from '@preact/signals';
-import { onEvents } from './sync.js';
+import { findListed, onEvents } from './sync.js';
 import { read } from './session.js';
 import { isAdmin } from './store.js';
 
@@ -12,9 +12,12 @@ let running = 0;
 /** The prospect with this id, as a signal; null until it is known, and when it cannot be read. */
 export function prospectById(id) {
   if (!known.has(id)) {
-    known.set(id, signal(null));
-    waiting.push(id);
-    lookUp();
+    const listed = findListed(id);
+    known.set(id, signal(listed));
+    if (!listed) {
+      waiting.push(id);
+      lookUp();
+    }
   }
   return known.get(id);
 }

@@ -6,7 +6,9 @@ import { Live } from './live.js';
 import { read, session } from './session.js';
 import { connection, counts, trouble } from './store.js';
 
-const RECOUNT_MS = 200;
+const RECOUNT_MS = 250;
+/** In a flood the page is drawn no more often than this, so that keys and pointer find it free. */
+const DRAW_MS = 100;
 
 /** The lists on the page, and what else listens: `(events) => void` after each frame's events are applied. */
 const lists = new Set();
@@ -18,6 +20,7 @@ let position = 0;
 let queue = [];
 let frame = 0;
 let timer = 0;
+let drawnAt = 0;
 /** The server's time at which the connection was made: what was committed before is replayed, not live. */
 let liveSince = Infinity;
 
@@ -54,7 +57,6 @@ export function stop() {
   live = null;
   cancelAnimationFrame(frame);
   clearTimeout(timer);
-  frame = 0;
   queue = [];
   liveSince = Infinity;
   counts.value = null;
@@ -104,16 +106,17 @@ function receive(name, payload, meta) {
   if (meta.seq <= position) return;
   position = meta.seq;
   queue.push({ name, payload, meta, live: Date.parse(meta.at) > liveSince });
-  if (frame) return;
-  frame = requestAnimationFrame(drain);
-  // A hidden tab has no frames, but its title and favicon are looked at.
-  timer = setTimeout(drain, 300);
+  if (queue.length > 1) return;
+  // What comes alone is drawn in the next frame. A hidden tab has none, but its title and icon are looked at.
+  const wait = drawnAt + DRAW_MS - performance.now();
+  if (wait > 0 || document.hidden) timer = setTimeout(drain, Math.max(0, wait));
+  else frame = requestAnimationFrame(drain);
 }
 
 function drain() {
   cancelAnimationFrame(frame);
   clearTimeout(timer);
-  frame = 0;
+  drawnAt = performance.now();
   const events = queue;
   queue = [];
   batch(() => {
@@ -149,6 +152,15 @@ function tell(kind, change) {
 function dropProspect(id) {
   tell('prospect', { id });
   lists.forEach((list) => list.dropProspect?.(id));
+}
+
+/** A record that some list on the page has already, or null. */
+export function findListed(id) {
+  for (const list of lists) {
+    const found = list.get(id);
+    if (found) return found;
+  }
+  return null;
 }
 
 /** Shows at once what an answer to one's own request says; the event that follows changes nothing. */

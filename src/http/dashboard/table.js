@@ -1,5 +1,6 @@
 // A list of any length as a table: only the rows in sight are in the document, and nothing moves under the pointer.
 
+import { Component } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { bind } from './keys.js';
 import { t } from './i18n.js';
@@ -13,11 +14,12 @@ const NARROW = matchMedia('(max-width: 52rem)');
 /**
  * @param {{
  *   list: import('./list.js').List, label: string, testid: string, rowTestid: string,
- *   columns: {key: string, label: string}[], row: (record: object) => any,
+ *   columns: string[], row: (props: {record: object, columns: string[]}) => any, kind?: string,
  *   idOf: (record: object) => string, heights: [number, number],
  *   selected: string|null, onOpen: (id: string) => void,
- *   rowProps?: (record: object) => object,
- * }} props `row` fills one row's cells; `heights` are a row's on wide and narrow screens, in pixels.
+ *   look?: (record: object) => string,
+ * }} props `row` is the component of a row's cells and `look` its classes; `columns` stays the same array while it
+ *   says the same; `heights` are a row's on wide and narrow screens, in pixels, as the style sheet has them.
  */
 export function Table(props) {
   const { list, label, testid, columns, idOf, heights, selected, onOpen } = props;
@@ -27,10 +29,10 @@ export function Table(props) {
   const [focused, setFocused] = useState(null);
   const height = useHeight(heights);
   const version = list.version.value;
-  const still = useStillness({ list, box, inner, height, version, setView, idOf });
+  const still = useStillness({ list, box, inner, height, version, view, setView, idOf });
 
   useLayoutEffect(() => {
-    const measure = () => setView({ top: box.current.scrollTop, size: box.current.clientHeight });
+    const measure = () => setView((old) => ({ ...old, size: box.current.clientHeight }));
     const observer = new ResizeObserver(measure);
     observer.observe(box.current);
     measure();
@@ -44,30 +46,44 @@ export function Table(props) {
 
   const first = Math.max(0, Math.floor(view.top / height) - OVERSCAN);
   const last = Math.min(list.items.length, Math.ceil((view.top + view.size) / height) + OVERSCAN);
-  const rows = list.items.slice(first, last);
-  const holder = rows.some((record) => idOf(record) === focused) ? focused : (rows[0] && idOf(rows[0]));
-  return html`<div class="table" role="grid" aria-label=${label} aria-rowcount=${list.hasMore ? -1 : list.items.length + 1}
-    aria-readonly="true">
+  const records = list.items.slice(first, last);
+  const holder = records.some((record) => idOf(record) === focused) ? focused : (records[0] && idOf(records[0]));
+  const idAt = (event) => event.target.closest('.row')?.dataset.id;
+  const click = (event) => {
+    if (idAt(event) && !event.target.closest('a, button')) onOpen(idAt(event));
+  };
+  return html`<div class=${`table ${props.kind ?? ''}`} role="grid" aria-label=${label} aria-rowcount=${list.hasMore ? -1 : list.items.length + 1} aria-readonly="true">
     ${still.above > 0 && html`<button type="button" class="above" onClick=${still.toTop}><${Icon} name="up" />${t('arrived_above', { n: still.above })}</button>`}
     <div class="tbody" role="presentation" ref=${box} data-testid=${testid} onScroll=${still.onScroll}
       onPointerMove=${still.onPointerMove} onPointerLeave=${still.onPointerLeave}>
-      <div role="rowgroup" class="thead-box"><div class="thead" role="row" aria-rowindex="1">
-        ${columns.map(({ key, label: text }) => html`<span key=${key} role="columnheader" class=${`cell ${key}`}>${text}</span>`)}
-      </div></div>
-      <div class="room" role="rowgroup" ref=${inner} style=${{ height: `${Math.max(list.items.length * height, still.room)}px` }}>
-        ${rows.map((record, i) => {
-          const id = idOf(record);
-          const props_ = props.rowProps?.(record) ?? {};
-          return html`<div key=${id} role="row" class=${`row ${list.fresh.has(id) ? 'fresh' : ''} ${props_.class ?? ''}`}
-            data-testid=${props.rowTestid} data-id=${id} aria-rowindex=${first + i + 2} aria-selected=${String(id === selected)}
-            tabIndex=${id === holder ? 0 : -1} style=${{ transform: `translateY(${(first + i) * height}px)`, height: `${height}px` }}
-            onFocus=${() => setFocused(id)} onClick=${(event) => { if (!event.target.closest('a, button')) onOpen(id); }}>
-            ${props.row(record)}
-          </div>`;
-        })}
+      <${Head} columns=${columns} />
+      <div class="room" role="rowgroup" ref=${inner} onClick=${click} onFocusIn=${(event) => idAt(event) && setFocused(idAt(event))}
+        style=${{ height: `${Math.max(list.items.length * height, still.room)}px` }}>
+        <div class="rows" role="presentation" style=${{ transform: `translateY(${first * height}px)` }}>
+          ${records.map((record, i) => {
+            const id = idOf(record);
+            return html`<${Row} key=${id} id=${id} record=${record} index=${first + i + 2} testid=${props.rowTestid} draw=${props.row} columns=${columns}
+              look=${`${props.look?.(record) ?? ''} ${list.fresh.has(id) ? 'fresh' : ''}`} selected=${id === selected} holder=${id === holder} />`;
+          })}
+        </div>
       </div>
     </div>
   </div>`;
+}
+
+const Head = ({ columns }) => html`<div role="rowgroup" class="thead-box"><div class="thead" role="row" aria-rowindex="1">
+  ${columns.map((key) => html`<span key=${key} role="columnheader" class=${`cell ${key}`}>${t(`column.${key}`)}</span>`)}</div></div>`;
+
+/** Drawn again only when something about it changed: at a hundred events a second that is what keeps keys quick. */
+class Row extends Component {
+  shouldComponentUpdate(next) {
+    return Object.keys(next).some((key) => next[key] !== this.props[key]);
+  }
+
+  render({ id, record, index, testid, draw: Cells, columns, look, selected, holder }) {
+    return html`<div role="row" class=${`row ${look}`} data-testid=${testid} data-id=${id} aria-rowindex=${index}
+      aria-selected=${String(selected)} tabIndex=${holder ? 0 : -1}><${Cells} record=${record} columns=${columns} /></div>`;
+  }
 }
 
 function useHeight([wide, narrow]) {
@@ -84,47 +100,50 @@ function useHeight([wide, narrow]) {
  * Keeps what one looks at where it is. Rows that arrive above slide in only at the top of the list and while
  * the pointer is elsewhere; else they wait above, and a button says how many.
  */
-function useStillness({ list, box, inner, height, version, setView, idOf }) {
-  const here = useRef({ pointer: false, anchor: null, firstId: null, question: list.question });
+function useStillness({ list, box, inner, height, version, view, setView, idOf }) {
+  // What is known of the box is remembered: to ask it would make the browser lay out in the middle of a frame.
+  const here = useRef({ top: 0, pointer: false, anchor: null, firstId: null, question: list.question, slidAt: 0 });
   const [above, setAbove] = useState(0);
   const [room, setRoom] = useState(0);
-  const look = () => {
-    const { scrollTop, clientHeight } = box.current;
-    const index = Math.floor(scrollTop / height);
+  const look = (top) => {
+    const index = Math.floor(top / height);
     const record = list.items[index];
-    here.current.anchor = record ? { id: idOf(record), index, offset: scrollTop - index * height } : null;
-    here.current.firstId = list.items[0] ? idOf(list.items[0]) : null;
-    setView((old) => (old.top === scrollTop && old.size === clientHeight ? old : { top: scrollTop, size: clientHeight }));
-    if (scrollTop < 2) {
+    const firstId = list.items[0] ? idOf(list.items[0]) : null;
+    Object.assign(here.current, { top, firstId, anchor: record ? { id: idOf(record), index, offset: top - index * height } : null });
+    setView((old) => (old.top === top ? old : { ...old, top }));
+    if (top < 2) {
       setAbove(0);
       setRoom(0);
     }
   };
+  const scroll = (top) => {
+    inner.current.style.height = `${Math.max(list.items.length * height, top + view.size)}px`;
+    box.current.scrollTop = top;
+  };
   useLayoutEffect(() => {
-    if (here.current.question !== list.question) {
-      here.current = { ...here.current, anchor: null, firstId: null, question: list.question };
-      box.current.scrollTop = 0;
+    const now = here.current;
+    if (now.question !== list.question) {
+      Object.assign(now, { anchor: null, firstId: null, question: list.question, top: 0 });
+      scroll(0);
     }
-    const { anchor, pointer, firstId } = here.current;
-    const index = anchor ? list.indexOf(anchor.id) : -1;
-    const moved = index - (anchor?.index ?? 0);
-    const before = firstId === null ? -1 : list.indexOf(firstId);
-    if (index >= 0 && moved !== 0 && (pointer || box.current.scrollTop >= 2)) {
-      const top = index * height + anchor.offset;
-      setRoom(top + box.current.clientHeight);
-      inner.current.style.height = `${Math.max(list.items.length * height, top + box.current.clientHeight)}px`;
-      box.current.scrollTop = top;
+    const index = now.anchor ? list.indexOf(now.anchor.id) : -1;
+    const before = now.firstId === null ? -1 : list.indexOf(now.firstId);
+    if (index >= 0 && index !== now.anchor.index && (now.pointer || now.top >= 2)) {
+      now.top = index * height + now.anchor.offset;
+      setRoom(now.top + view.size);
+      scroll(now.top);
       if (before > 0) setAbove((n) => n + before);
-    } else if (before > 0 && !calm()) {
+    } else if (before > 0 && !calm() && Date.now() - now.slidAt > 600) {
+      now.slidAt = Date.now();
       const from = `translateY(${-Math.min(before, 3) * height}px)`;
       inner.current.animate([{ transform: from }, { transform: 'none' }], { duration: 260, easing: 'cubic-bezier(.2,.7,.2,1)' });
     }
-    look();
+    look(now.top);
   }, [version, height]);
   return {
     above,
     room,
-    onScroll: look,
+    onScroll: () => look(box.current.scrollTop),
     // Only a hand moves it by some way: a browser also reports a pointer that lies still under a new row.
     onPointerMove: (event) => {
       if (event.pointerType === 'mouse' && (event.movementX || event.movementY)) here.current.pointer = true;
@@ -140,6 +159,8 @@ function useStillness({ list, box, inner, height, version, setView, idOf }) {
 /** j and k, the arrows, Home and End walk through the rows; Enter opens one. While one is open, walking opens the next. */
 function useRowKeys({ list, idOf, height, box, focused, setFocused, selected, onOpen }) {
   const walk = useRef(null);
+  const current = useRef(null);
+  current.current = { focused, onOpen };
   walk.current = (step) => {
     const from = list.indexOf(focused ?? selected ?? '');
     const to = Math.max(0, Math.min(list.items.length - 1, Number.isFinite(step) ? from + step : (step > 0 ? list.items.length - 1 : 0)));
@@ -148,14 +169,13 @@ function useRowKeys({ list, idOf, height, box, focused, setFocused, selected, on
     const id = idOf(record);
     showRow(box.current, to, height);
     setFocused(id);
-    // The row is drawn by then: it was scrolled into sight.
-    requestAnimationFrame(() => box.current?.querySelector(`[data-id="${CSS.escape(id)}"]`)?.focus({ preventScroll: true }));
+    current.current = { ...current.current, focused: id };
+    // Where it has just been scrolled into sight it is drawn by the next frame.
+    if (!focusRow(box.current, id)) requestAnimationFrame(() => focusRow(box.current, id));
     if (selected) onOpen(id, { walking: true });
   };
   const inRow = (event) => event.target.closest?.('.tbody') === box.current || event.target === document.body;
   const inTable = (step) => (event) => (inRow(event) ? walk.current(step) : false);
-  const current = useRef(null);
-  current.current = { focused, onOpen };
   useEffect(() => {
     const page = () => Math.max(1, Math.floor(box.current.clientHeight / height) - 1);
     const unbind = [
@@ -164,12 +184,18 @@ function useRowKeys({ list, idOf, height, box, focused, setFocused, selected, on
       bind('PageDown', (event) => inTable(page())(event)), bind('PageUp', (event) => inTable(-page())(event)),
       bind('Home', inTable(-Infinity)), bind('End', inTable(Infinity)),
       bind('Enter', (event) => {
-        if (!event.target.matches?.('.row') || !current.current.focused) return false;
+        if (!current.current.focused || !(event.target.matches?.('.row') || event.target === document.body)) return false;
         return current.current.onOpen(current.current.focused);
       }),
     ];
     return () => unbind.forEach((one) => one());
   }, [list, height]);
+}
+
+function focusRow(box, id) {
+  const row = box?.querySelector(`[data-id="${CSS.escape(id)}"]`);
+  row?.focus({ preventScroll: true });
+  return Boolean(row);
 }
 
 function showRow(box, index, height) {

@@ -98,7 +98,7 @@ export function Dialog({ label, onClose, children, kind = '' }) {
   return html`<dialog ref=${box} class=${`dialog ${kind}`} aria-label=${label} onClick=${outside}
     onCancel=${(event) => { event.preventDefault(); onClose(); }}>
     <div class="dialog-in">
-      <header><h2 tabIndex="-1">${label}</h2><${Button} icon="close" iconOnly label=${t('close')} kind="quiet" onClick=${onClose} /></header>
+      <div class="dialog-head"><h2 tabIndex="-1">${label}</h2><${Button} icon="close" iconOnly label=${t('close')} kind="quiet" onClick=${onClose} /></div>
       ${children}
     </div></dialog>`;
 }

@@ -13,6 +13,7 @@ import { DeliveryPanel } from './delivery-panel.js';
 
 const STATUSES = ['processed', 'ignored', 'quarantined', 'rejected'];
 const EVENTS = ['invitee.created', 'invitee.canceled', 'invitee_no_show.created', 'invitee_no_show.deleted', 'routing_form_submission.created'];
+const COLUMNS = ['received', 'event', 'verdict', 'reason', 'took'];
 const POLL_MS = 3_000;
 const idOf = (delivery) => delivery.id;
 
@@ -22,7 +23,6 @@ export function Deliveries({ selected }) {
   const [following, setFollowing] = useState(true);
   const list = useDeliveries(status, event, following);
   const onOpen = (id, { walking = false } = {}) => go('deliveries', id, { replace: walking });
-  const columns = ['received', 'event', 'verdict', 'reason', 'took'];
   return html`<section class="deliveries" aria-labelledby="deliveries-heading">
     <header class="view-head"><h1 id="deliveries-heading">${t('nav.deliveries')}</h1><${Counts} version=${list.version.value} /></header>
     <div class="filters"><div class="choices">
@@ -32,8 +32,7 @@ export function Deliveries({ selected }) {
     ${list.state.value === 'ready' && list.items.length === 0
       ? html`<p class="empty-list">${t('deliveries.none')}</p>`
       : html`<${Table} list=${list} label=${t('nav.deliveries')} testid="deliveries" rowTestid="delivery" idOf=${idOf} heights=${[44, 64]}
-          selected=${selected} onOpen=${onOpen} columns=${columns.map((key) => ({ key, label: t(`column.${key}`) }))}
-          row=${(delivery) => html`<${Row} key=${delivery.id} delivery=${delivery} />`} />`}
+          selected=${selected} onOpen=${onOpen} columns=${COLUMNS} row=${Row} />`}
     ${selected && html`<${DeliveryPanel} key=${selected} id=${selected} onChanged=${() => list.refresh()} />`}
   </section>`;
 }
@@ -83,7 +82,7 @@ function Counts({ version }) {
   return html`<p class="muted total">${STATUSES.filter((one) => counts[one]).map((one) => t(`deliveries.${one}`, { n: counts[one] })).join(' · ')}</p>`;
 }
 
-function Row({ delivery }) {
+function Row({ record: delivery }) {
   const { timings } = delivery;
   return html`<span role="gridcell" class="cell received"><time dateTime=${delivery.receivedAt}>${toTheMillisecond(delivery.receivedAt)}</time></span>
     <span role="gridcell" class="cell event"><code dir="auto">${delivery.event ?? '–'}</code></span>

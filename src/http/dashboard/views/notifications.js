@@ -11,9 +11,11 @@ import { Ago, Button, Dialog, html, Icon, Logo, Text } from '../ui.js';
 import { Answer, Marks, When, With } from './proposal-parts.js';
 
 const MOST = 5;
+/** More are not counted: a flood is a number, not a list. */
+const MOST_LOOKED_AT = 100;
 const HOUR_MS = 3_600_000;
 
-/** The proposals that wait for an answer and came within the hour: `{shown, waiting}`, the newest first. */
+/** The list of proposals that wait for an answer. It lives as long as the page. */
 export function useIncoming() {
   const list = useMemo(() => new List({
     kind: 'proposal',
@@ -23,10 +25,15 @@ export function useIncoming() {
     idOf: idOfProposal,
   }), []);
   useEffect(() => watch(list), []);
+  return list;
+}
+
+/** Those that came within the hour and were not put away: `{shown, waiting}`, the newest first. */
+export function recent(list) {
   list.version.value;
   const since = Math.max(minute.value, Date.now()) - HOUR_MS;
-  const recent = list.items.filter((one) => Date.parse(one.createdAt) > since && !isRead(readKey(one)));
-  return { shown: recent.slice(0, MOST), waiting: Math.max(0, recent.length - MOST), fresh: list.fresh };
+  const found = list.items.slice(0, MOST_LOOKED_AT).filter((one) => Date.parse(one.createdAt) > since && !isRead(readKey(one)));
+  return { shown: found.slice(0, MOST), waiting: Math.max(0, found.length - MOST) };
 }
 
 /** A proposal that moves to another time is news again. */
@@ -35,7 +42,7 @@ function readKey({ appointmentId, startTime }) {
 }
 
 export function Incoming({ incoming }) {
-  const { shown, waiting } = incoming;
+  const { shown, waiting } = recent(incoming);
   return html`<section class="incoming" aria-labelledby="incoming-title">
     <header class="section-head"><h2 id="incoming-title">${t('incoming.title')}</h2>
       ${waiting > 0 && html`<span class="muted">${t('incoming.more', { n: waiting })}</span>`}</header>

@@ -6,7 +6,7 @@ import { fullName, hue, initials } from '../format.js';
 import { explain, t, word } from '../i18n.js';
 import { bind } from '../keys.js';
 import { List, idOfProspect } from '../list.js';
-import { remember, userName, users } from '../people.js';
+import { userName, users } from '../people.js';
 import { isRead } from '../read.js';
 import { read } from '../session.js';
 import { counts, go, isAdmin, prospectFilter } from '../store.js';
@@ -32,8 +32,6 @@ export function useProspects() {
     list.ask(queryOf(filter), prospectTest(filter));
     load(list);
   }, [filter]);
-  list.version.value;
-  list.items.slice(0, 100).forEach(remember);
   return list;
 }
 
@@ -122,7 +120,7 @@ function Search({ value, onChange }) {
 }
 
 function Body({ list, selected }) {
-  const columns = ['name', 'contact', 'status', 'origin', ...(isAdmin.value ? ['owner'] : []), 'created'];
+  const columns = useMemo(() => ['name', 'contact', 'status', 'origin', ...(isAdmin.value ? ['owner'] : []), 'created'], [isAdmin.value]);
   const onOpen = (id, { walking = false } = {}) => go('prospects', id, { replace: walking });
   list.version.value;
   if (list.state.value === 'failed' && list.items.length === 0) return html`<p class="empty-list" role="alert">${explain(list.error)}</p>`;
@@ -130,21 +128,22 @@ function Body({ list, selected }) {
     return html`<div class="empty-list" data-testid="prospects"><p>${t(isFiltered(prospectFilter.value) ? 'nothing_found' : 'nobody_yet')}</p></div>`;
   }
   return html`<${Table} list=${list} label=${t('nav.prospects')} testid="prospects" rowTestid="prospect" idOf=${idOfProspect}
-    heights=${[60, 76]} selected=${selected} onOpen=${onOpen}
-    columns=${columns.map((key) => ({ key, label: t(`column.${key}`) }))}
-    row=${(prospect) => html`<${Row} key=${prospect.id} prospect=${prospect} columns=${columns} />`}
-    rowProps=${(prospect) => ({ class: prospect.status === 'new' && !isRead(prospect.id) ? 'unread' : '' })} />`;
+    heights=${[60, 76]} selected=${selected} onOpen=${onOpen} columns=${columns} row=${Row} kind=${isAdmin.value ? 'with-owner' : ''} look=${lookOf} />`;
 }
 
-function Row({ prospect, columns }) {
+const lookOf = ({ id, status }) => (status === 'new' && !isRead(id) ? 'unread' : '');
+
+function Row({ record: prospect, columns }) {
   const name = fullName(prospect);
   return html`
     <span role="gridcell" class="cell name"><span class="avatar" data-hue=${hue(prospect.id)} aria-hidden="true">${initials(prospect)}</span>
       <span class="two"><span class="first"><${Text}>${name}<//>${isSample(prospect) && html` <${SampleTag} />`}</span>
-      <span class="second"><${Text}>${prospect.company ?? ''}<//></span></span></span>
-    <span role="gridcell" class="cell contact"><span class="two"><span class="first"><${Text}>${prospect.email}<//></span><span class="second"><${Text}>${prospect.phone ?? ''}<//></span></span></span>
+      <${Second} text=${prospect.company} /></span></span>
+    <span role="gridcell" class="cell contact"><span class="two"><span class="first"><${Text}>${prospect.email}<//></span><${Second} text=${prospect.phone} /></span></span>
     <span role="gridcell" class="cell status"><${Pill} value=${prospect.status} /></span>
-    <span role="gridcell" class="cell origin"><span class="two"><span class="first">${word('source', prospect.source)}</span><span class="second"><${Text}>${prospect.tracking?.utmSource ?? ''}<//></span></span></span>
+    <span role="gridcell" class="cell origin"><span class="two"><span class="first">${word('source', prospect.source)}</span><${Second} text=${prospect.tracking?.utmSource} /></span></span>
     ${columns.includes('owner') && html`<span role="gridcell" class="cell owner">${prospect.ownerId ? html`<${Text}>${userName(prospect.ownerId)}<//>` : html`<span class="tag">${t('unassigned')}</span>`}</span>`}
     <span role="gridcell" class="cell created"><${Ago} time=${prospectFilter.value.sort === '-updatedAt' ? prospect.updatedAt : prospect.createdAt} /></span>`;
 }
+
+const Second = ({ text }) => (text ? html`<span class="second"><${Text}>${text}<//></span>` : null);

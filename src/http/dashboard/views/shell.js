@@ -8,7 +8,7 @@ import { Button, html, Icon, Logo } from '../ui.js';
 import { Deliveries } from './deliveries.js';
 import { FirstRun } from './first-run.js';
 import { Help } from './help.js';
-import { Incoming, IncomingSheet, useIncoming } from './notifications.js';
+import { Incoming, IncomingSheet, recent, useIncoming } from './notifications.js';
 import { Numbers } from './numbers.js';
 import { Agenda } from './proposals.js';
 import { ProspectPanel } from './prospect-panel.js';
@@ -31,11 +31,12 @@ export function Shell({ onSignOut }) {
   useShortcuts(views);
   const content = useRef(null);
 
-  return html`<div class="shell">
+  const panel = id && (view === 'deliveries' ? 'panel-open panel-wide' : 'panel-open');
+  return html`<div class=${`shell ${panel ?? ''}`}>
     <a class="skip" href="#content" onClick=${(event) => { event.preventDefault(); content.current.focus(); }}>${t('skip')}</a>
     <${Header} views=${views} view=${view} incoming=${incoming} onSignOut=${onSignOut} />
     <${Strip} />
-    <main id="content" class=${`content view-${view}`} tabIndex="-1" ref=${content}>
+    <main id="content" class=${`content view-${empty && !id && view === 'prospects' ? 'first-run' : view}`} tabIndex="-1" ref=${content}>
       ${view === 'prospects' && (empty && !id ? html`<${FirstRun} />` : html`<div class="with-rail">
         <${Prospects} list=${prospects} selected=${id} /><${Rail} incoming=${incoming} /></div>`)}
       ${view === 'agenda' && html`<${Agenda} />`}
@@ -74,16 +75,20 @@ function Header({ views, view, incoming }) {
     </nav>
     <div class="bar-end">
       <${Connection} />
-      <div class="ringer ${view === 'prospects' ? 'beside-rail' : ''}">
-        <${Button} icon="bell" iconOnly kind="quiet" label=${t('incoming.button', { n: incoming.shown.length })}
-          onClick=${() => { open.value = 'incoming'; }} />
-        ${incoming.shown.length > 0 && html`<span class="dot-count" aria-hidden="true">${incoming.shown.length}</span>`}
-      </div>
+      <${Ringer} incoming=${incoming} besideRail=${view === 'prospects'} />
       <${Button} icon="help" iconOnly kind="quiet hide-narrow" label=${t('help.title')} onClick=${() => { open.value = 'help'; }} />
       <${Button} icon="sliders" iconOnly kind="quiet" label=${t('settings.title')} onClick=${() => { open.value = 'settings'; }} />
       <span class="who" title=${user.value.email} dir="auto">${user.value.name || user.value.email}</span>
     </div>
   </header>`;
+}
+
+/** Opens what has just come in, where it has no place beside the view. */
+function Ringer({ incoming, besideRail }) {
+  const n = recent(incoming).shown.length;
+  return html`<div class=${`ringer ${besideRail ? 'beside-rail' : ''}`}>
+    <${Button} icon="bell" iconOnly kind="quiet" label=${t('incoming.button', { n })} onClick=${() => { open.value = 'incoming'; }} />
+    ${n > 0 && html`<span class="dot-count" aria-hidden="true">${n}</span>`}</div>`;
 }
 
 /** The server's count of new prospects. It pops when it changes. */
