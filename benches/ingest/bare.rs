@@ -196,6 +196,7 @@ impl Source {
                 taken_us: 1000,
                 folded_us: 2000,
                 batch_size: 64,
+                ..Timings::default()
             }),
             body: Some(body),
         }
@@ -206,14 +207,15 @@ impl Source {
 async fn transact(store: &Store, ids: &UuidV7, mut batch: Batch) -> anyhow::Result<Duration> {
     let now_ms = SystemClock.now_ms();
     let reading = Instant::now();
-    let mut tx = store.begin_fold().await?;
+    let mut tx = store.begin_batch().await?;
     let keys: BTreeSet<&str> = batch
         .deliveries
         .iter()
         .filter_map(|delivery| delivery.dedupe_key.as_deref())
         .collect();
     let known = store::deliveries::standing(&mut tx.db(), keys).await?;
-    let mut world = store::fold::load(&mut tx.db(), &batch.statements, &BTreeSet::new()).await?;
+    let statements: Vec<&Statement> = batch.statements.iter().collect();
+    let mut world = store::fold::load(&mut tx.db(), &statements, &BTreeSet::new()).await?;
     let read = reading.elapsed();
     ensure!(known.is_empty(), "a booking came twice");
     let mut events = Vec::new();
@@ -225,8 +227,7 @@ async fn transact(store: &Store, ids: &UuidV7, mut batch: Batch) -> anyhow::Resu
         events.extend(applied.events);
     }
     let writing = Instant::now();
-    store::deliveries::insert(&mut tx.db(), &batch.deliveries).await?;
-    store::fold::write(&mut tx.db(), &world).await?;
+    store::fold::write(&mut tx.db(), &world, &batch.deliveries).await?;
     tx.commit(events, now_ms, ids).await?;
     Ok(read + writing.elapsed())
 }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use bookbell::app::App;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection, raw_sql};
 
-use crate::booking::Request;
+use crate::common::booking::Request;
 use crate::ingest::posted;
 
 /// The owner of every fourth prospect; the others have 40 owners, or none.

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::Settings;
-use crate::booking::{Request, key_of};
-use crate::figures::{Percentiles, real};
+use crate::common::booking::{Request, key_of};
+use crate::common::figures::{Percentiles, real};
 
 /// No booking of one measurement comes again in another.
 static NEXT: AtomicU64 = AtomicU64::new(1);

@@ -4,32 +4,11 @@
 //!
 //! `cargo bench --bench store -- [--prospects 1000000] [--postgres URL] [--seconds 5] [--dir DIR]`
 
-#[path = "../ingest/booking.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the other bench, which uses all of it"
-)]
-mod booking;
-#[path = "../ingest/database.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the other bench, which uses all of it"
-)]
-mod database;
-#[path = "../ingest/figures.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the other bench, which uses all of it"
-)]
-mod figures;
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "no benchmark uses all that they share")]
+mod common;
 mod fill;
 mod ingest;
-#[path = "../ingest/machine.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the other bench, which uses all of it"
-)]
-mod machine;
 mod reads;
 
 use std::path::{Path, PathBuf};
@@ -48,8 +27,9 @@ use clap::Parser;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use database::Database;
-use machine::Machine;
+use common::database::{Database, Engine};
+use common::machine::Machine;
+use common::{booking, figures};
 
 /// How many prospects there are when ingest is measured for the first time.
 const SMALL: u64 = 10_000;
@@ -120,10 +100,11 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn database(settings: &Settings, folder: &Path) -> anyhow::Result<Database> {
-    match &settings.postgres {
-        Some(url) => Database::postgres(url).await,
-        None => Ok(Database::sqlite(folder)),
-    }
+    let engine = match settings.postgres {
+        Some(_) => Engine::Postgres,
+        None => Engine::Sqlite,
+    };
+    Database::new(engine, folder, settings.postgres.as_deref()).await
 }
 
 /// The product in this process, with the jobs that run beside its writer.
@@ -131,6 +112,7 @@ struct Node {
     app: Arc<App>,
     stop: CancellationToken,
     stop_writer: oneshot::Sender<()>,
+    writer: oneshot::Receiver<()>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -152,13 +134,15 @@ impl Node {
         let (stop_writer, stopped) = oneshot::channel();
         let stop = CancellationToken::new();
         let tasks = vec![
-            tokio::spawn(writer.run(Arc::clone(&app), stopped)),
             tokio::spawn(jobs::search::run(Arc::clone(&app), stop.clone())),
+            tokio::spawn(jobs::checkpoint::run(Arc::clone(&app), stop.clone())),
         ];
+        let writer = writer.start(Arc::clone(&app), stopped)?;
         Ok(Self {
             app,
             stop,
             stop_writer,
+            writer,
             tasks,
         })
     }
@@ -166,6 +150,7 @@ impl Node {
     async fn stop(self) {
         self.stop.cancel();
         let _ = self.stop_writer.send(());
+        let _ = self.writer.await;
         for task in self.tasks {
             let _ = task.await;
         }

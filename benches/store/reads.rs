@@ -9,7 +9,7 @@ use bookbell::store::paging::{Direction, Page, Position, SortKey};
 use bookbell::store::prospects::{self, Filter, OwnerFilter, Sort, sort_key};
 use bookbell::store::{Reader, Store, search};
 
-use crate::figures::Percentiles;
+use crate::common::figures::Percentiles;
 use crate::fill::BIG_OWNER;
 
 const SORTS: [(&str, Sort); 4] = [
