@@ -333,13 +333,12 @@ impl Filter {
 /// # Errors
 /// As [`find`].
 pub async fn list(db: &mut Db<'_>, filter: &Filter, page: Page) -> Result<Found<Delivery>> {
-    let total = match filter.which() {
-        Some(which) => counts::total(db, which).await?,
-        None => {
-            let mut count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM delivery");
-            filter.apply(&mut count);
-            paging::count(db, count).await?
-        }
+    let total = if let Some(which) = filter.which() {
+        counts::total(db, which).await?
+    } else {
+        let mut count = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM delivery");
+        filter.apply(&mut count);
+        paging::count(db, count).await?
     };
     let mut sql = Sql::new(select!("NULL AS body", ""));
     filter.apply(&mut sql);

@@ -265,9 +265,9 @@ pub(super) async fn list(
 }
 
 record! {
-    /// What a hit is sorted by.
+    /// A hit, by what lists are sorted by.
     #[derive(Debug)]
-    struct Key {
+    struct Hit {
         id: String,
         created_ms: i64,
         updated_ms: i64,
@@ -277,7 +277,7 @@ record! {
 
 /// Hits of the index that have the text and fit the filter.
 struct Hits {
-    keys: Vec<Key>,
+    keys: Vec<Hit>,
     /// Whether these are all.
     all: bool,
 }
@@ -315,13 +315,13 @@ async fn hits(db: &mut Db<'_>, filter: &Filter, text: &str, query: &str) -> Resu
 /// The page of hits that are all known.
 async fn gathered(
     db: &mut Db<'_>,
-    mut keys: Vec<Key>,
+    mut keys: Vec<Hit>,
     sort: Sort,
     page: Page,
 ) -> Result<Found<Prospect>> {
     let total = i64::try_from(keys.len()).unwrap_or(GATHERED);
     keys.sort_by(|a, b| compared((&a.sort_key(sort), &a.id), (&b.sort_key(sort), &b.id), sort));
-    let is_behind = |key: &Key, Position { key: last, id }: &Position| {
+    let is_behind = |key: &Hit, Position { key: last, id }: &Position| {
         compared((&key.sort_key(sort), &key.id), (last, id), sort) == Ordering::Greater
     };
     let behind = keys.into_iter().skip_while(|key| {
@@ -340,7 +340,7 @@ async fn gathered(
     Ok(Found { items, total })
 }
 
-impl Key {
+impl Hit {
     fn sort_key(&self, sort: Sort) -> SortKey {
         match sort {
             Sort::Created(_) => SortKey::Int(self.created_ms),
