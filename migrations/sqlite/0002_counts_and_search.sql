@@ -83,7 +83,7 @@ CREATE TABLE record_count (
     kind TEXT NOT NULL,
     n BIGINT NOT NULL,
     PRIMARY KEY (record, owner_key, status, kind)
-);
+) WITHOUT ROWID;
 INSERT INTO record_count (record, owner_key, status, kind, n)
 SELECT 'prospect', COALESCE(owner_id, ''), status, source, COUNT(*) FROM prospect
 GROUP BY COALESCE(owner_id, ''), status, source;

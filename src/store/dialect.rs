@@ -21,11 +21,14 @@ use super::held;
 use super::migrations;
 
 /// Takes `$1` positions of the event log. It stands last but for the events themselves, so that
-/// the row's lock is short and `seq` is commit order.
-pub(super) const TAKE_SEQ_SQLITE: &str =
-    "UPDATE event_log SET head_seq = head_seq + $1 WHERE id = 1 RETURNING head_seq";
+/// the row's lock is short and `seq` is commit order. Nobody else can write between the two: for
+/// `RETURNING` SQLite makes and drops a table.
+pub(super) const TAKE_SEQ_SQLITE: [&str; 2] = [
+    "UPDATE event_log SET head_seq = head_seq + $1 WHERE id = 1",
+    "SELECT head_seq FROM event_log WHERE id = 1",
+];
 
-/// The same on Postgres, and tells the other nodes once it is committed.
+/// The same on Postgres in one round trip, and tells the other nodes once it is committed.
 pub(super) const TAKE_SEQ_POSTGRES: &str = "UPDATE event_log SET head_seq = head_seq + $1 \
      WHERE id = 1 RETURNING head_seq, CAST(pg_notify('bookbell_events', '') AS TEXT)";
 

@@ -96,7 +96,9 @@ pub(super) async fn append(
 async fn take_seq(db: &mut Db<'_>, count: i64) -> Result<Seq> {
     let head: Option<i64> = match db {
         Db::Sqlite(_) | Db::Embedded(_) => {
-            let row: Option<(i64,)> = db.fetch_one(dialect::TAKE_SEQ_SQLITE, args![count]).await?;
+            let [take, read] = dialect::TAKE_SEQ_SQLITE;
+            db.execute(take, args![count]).await?;
+            let row: Option<(i64,)> = db.fetch_one(read, args![]).await?;
             row.map(|(head,)| head)
         }
         Db::Postgres(_) => {

@@ -133,9 +133,11 @@ pub async fn by_addresses<'k>(
     db: &mut Db<'_>,
     email_keys: impl IntoIterator<Item = &'k str>,
 ) -> Result<Vec<Prospect>> {
-    // The second half is worded as the index is, which holds only those that differ.
-    let sql = select!(
-        " WHERE email_key IN {keys} OR (fold_email_key IN {keys} AND fold_email_key <> email_key)"
+    // Two halves, because for an OR SQLite makes and drops a table to keep what it has found. The
+    // second is worded as the index is, which holds only those that differ.
+    let sql = concat!(
+        select!(" WHERE email_key IN {keys} UNION ALL "),
+        select!(" WHERE fold_email_key IN {keys} AND fold_email_key <> email_key"),
     );
     parsed(db.fetch_in(sql, email_keys).await?)
 }
