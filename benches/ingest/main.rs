@@ -233,18 +233,24 @@ async fn measure(settings: &Settings) -> anyhow::Result<Report> {
             cell.note(run, |run| format!("listening in {:.1} ms", run.existing_ms))?;
         }
     }
-    let settings_of =
-        |cell: &Cell<site::Run>| Some((cell.engine, cell.rounds.first()?.settings.clone()));
-    let engines: BTreeMap<_, _> = ingest.iter().filter_map(settings_of).collect();
     Ok(Report {
         machine,
         settings: settings.clone(),
         body_bytes: Request::new(SocketAddr::from(([127, 0, 0, 1], 0)))?.body_len(),
         program_mib: mib(std::fs::metadata(ground.path_of(Program::Bookbell))?.len()),
-        engines,
+        engines: engines_of(&ingest),
         ingest: Row::all(ingest, IngestMedians::of),
         receipt: Row::all(receipt, ReceiptMedians::of),
         bare: Row::all(bare, BareMedians::of),
         start: Row::all(start, start::Run::median_of),
     })
+}
+
+/// The engines' versions and settings, as the first part saw them.
+fn engines_of(cells: &[Cell<site::Run>]) -> BTreeMap<Engine, String> {
+    let settings = |cell: &Cell<site::Run>| {
+        let run = cell.rounds.first()?;
+        Some((cell.engine, run.settings.clone()))
+    };
+    cells.iter().filter_map(settings).collect()
 }

@@ -31,15 +31,21 @@ pub(crate) struct Report {
     /// Webhooks in.
     pub(crate) ingest: Vec<IngestRow>,
     /// From post to socket.
-    pub(crate) receipt: Vec<Row<ReceiptMedians, receipt::Run>>,
+    pub(crate) receipt: Vec<ReceiptRow>,
     /// The same transactions on the bare store.
-    pub(crate) bare: Vec<Row<BareMedians, bare::Run>>,
+    pub(crate) bare: Vec<BareRow>,
     /// Starts and memory.
-    pub(crate) start: Vec<Row<start::Run, start::Run>>,
+    pub(crate) start: Vec<StartRow>,
 }
 
-/// A load's line in the first table.
+/// A line of the first table.
 pub(crate) type IngestRow = Row<IngestMedians, site::Run>;
+/// A line of the table from post to socket.
+pub(crate) type ReceiptRow = Row<ReceiptMedians, receipt::Run>;
+/// A line of the bare store's table.
+pub(crate) type BareRow = Row<BareMedians, bare::Run>;
+/// A line of the table of starts.
+pub(crate) type StartRow = Row<start::Run, start::Run>;
 
 /// One line of a table and the rounds that it stands for.
 #[derive(Debug, Serialize)]
@@ -328,7 +334,7 @@ fn ingest_cells(row: &IngestRow) -> Vec<String> {
     cells
 }
 
-fn bare_cells(row: &Row<BareMedians, bare::Run>) -> Vec<String> {
+fn bare_cells(row: &BareRow) -> Vec<String> {
     let Spread { median, min, max } = row.medians.per_second;
     let mut cells = row.head();
     cells.extend([
@@ -339,7 +345,7 @@ fn bare_cells(row: &Row<BareMedians, bare::Run>) -> Vec<String> {
     cells
 }
 
-fn start_cells(row: &Row<start::Run, start::Run>) -> Vec<String> {
+fn start_cells(row: &StartRow) -> Vec<String> {
     let medians = &row.medians;
     let mut cells = row.head();
     cells.extend([
@@ -355,7 +361,7 @@ fn start_cells(row: &Row<start::Run, start::Run>) -> Vec<String> {
     cells
 }
 
-fn receipt_cells(row: &Row<ReceiptMedians, receipt::Run>) -> Vec<String> {
+fn receipt_cells(row: &ReceiptRow) -> Vec<String> {
     let medians = &row.medians;
     let wrong: u64 = row.rounds.iter().map(|run| run.check.wrong()).sum();
     let check = match wrong {

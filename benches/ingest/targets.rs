@@ -6,7 +6,8 @@ use serde::Serialize;
 use crate::common::database::Engine;
 use crate::common::ground::Program;
 use crate::common::table::Table;
-use crate::report::{IngestRow, Report};
+use crate::report::{BareRow, IngestRow, ReceiptRow, Report, Row, StartRow};
+use crate::start;
 
 /// A figure held against its target.
 #[derive(Debug, Serialize)]
@@ -100,145 +101,95 @@ fn figure(value: f64) -> String {
 
 /// Everything in a report that there is a target for, or a peer beside.
 pub(crate) fn verdicts(report: &Report) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
-    for row in report
-        .ingest
-        .iter()
-        .filter(|row| row.program == Program::Bookbell)
-    {
-        ingest_verdicts(report, row, &mut verdicts);
-    }
-    for row in report
-        .receipt
-        .iter()
-        .filter(|row| row.program == Program::Bookbell)
-    {
-        let peer = row.twin(&report.receipt, Program::Peer);
-        let after = row.medians.after_answer_ms;
-        let others = peer.map(|peer| peer.medians.after_answer_ms);
-        let line = |what, ours, other, target| {
-            row_verdict(row.engine, &row.load, what, ours, other, Some(target))
+    let ingest = ours(&report.ingest).flat_map(|row| {
+        let steady = row.load.starts_with("steady");
+        let verdicts = if steady {
+            steady_verdicts
+        } else {
+            ingest_verdicts
         };
-        verdicts.push(line(
-            "socket after p50 ms",
-            after.p50,
-            others.map(|it| it.p50),
-            Target::AtMost(0.1),
-        ));
-        verdicts.push(line(
-            "socket after p99 ms",
-            after.p99,
-            others.map(|it| it.p99),
-            Target::AtMost(2.0),
-        ));
-    }
-    for row in report
-        .start
-        .iter()
-        .filter(|row| row.program == Program::Bookbell)
-    {
-        let peer = row
-            .twin(&report.start, Program::Peer)
-            .map(|peer| &peer.medians);
-        let ours = &row.medians;
-        let line = |what, ours, other, most| {
-            row_verdict(
-                row.engine,
-                "start",
-                what,
-                ours,
-                other,
-                Some(Target::AtMost(most)),
-            )
+        verdicts(report, row)
+    });
+    let receipt = ours(&report.receipt).flat_map(|row| receipt_verdicts(report, row));
+    let start = ours(&report.start).flat_map(|row| start_verdicts(report, row));
+    ingest.chain(receipt).chain(start).collect()
+}
+
+fn ours<M, R>(rows: &[Row<M, R>]) -> impl Iterator<Item = &Row<M, R>> {
+    rows.iter().filter(|row| row.program == Program::Bookbell)
+}
+
+fn ingest_verdicts(report: &Report, row: &IngestRow) -> Vec<Verdict> {
+    let peer = row.twin(&report.ingest, Program::Peer);
+    let peer = peer.map(|peer| &peer.medians);
+    let ours = &row.medians;
+    let at_64 = row.load == "64 senders";
+    let rate = Figure("webhooks/s", ours.per_second.median);
+    let p99 = Figure("answer p99 ms", ours.answer_ms.p99);
+    let most = Target::RatioAtMost(if at_64 { 0.2 } else { 0.5 });
+    let wanted = rate_target(row.engine, &row.load);
+    let mut verdicts = vec![
+        row.verdict(rate, peer.map(|it| it.per_second.median), wanted),
+        row.verdict(p99, peer.map(|it| it.answer_ms.p99), Some(most)),
+    ];
+    if at_64 {
+        let most = match row.engine {
+            Engine::Sqlite => 120.0,
+            Engine::Postgres => 60.0,
         };
-        verdicts.push(line(
-            "listening ms",
-            ours.existing_ms,
-            peer.map(|it| it.existing_ms),
-            20.0,
-        ));
-        verdicts.push(line(
-            "after a crash ms",
-            ours.after_crash_ms,
-            peer.map(|it| it.after_crash_ms),
-            150.0,
-        ));
-        verdicts.push(line(
-            "idle MiB",
-            ours.idle_mib,
-            peer.map(|it| it.idle_mib),
-            20.0,
-        ));
-        verdicts.push(line(
-            "under load MiB",
-            ours.loaded_mib,
-            peer.map(|it| it.loaded_mib),
-            100.0,
-        ));
+        let cpu = Figure("CPU µs", ours.server_cpu_us);
+        let target = Some(Target::AtMost(most));
+        verdicts.push(row.verdict(cpu, peer.map(|it| it.server_cpu_us), target));
+    }
+    let batches = format!("batches of {}", row.load.trim_end_matches(" senders"));
+    let alike = |bare: &&BareRow| bare.engine == row.engine && bare.load == batches;
+    if let Some(bare) = report.bare.iter().find(alike) {
+        let rate = Figure("of bare store", ours.per_second.median);
+        let target = Some(Target::RatioAtLeast(0.6));
+        verdicts.push(row.verdict(rate, Some(bare.medians.per_second.median), target));
     }
     verdicts
 }
 
-fn ingest_verdicts(report: &Report, row: &IngestRow, verdicts: &mut Vec<Verdict>) {
-    let peer = row
-        .twin(&report.ingest, Program::Peer)
-        .map(|peer| &peer.medians);
-    let ours = &row.medians;
-    let line =
-        |what, ours, other, target| row_verdict(row.engine, &row.load, what, ours, other, target);
-    let steady = row.load.starts_with("steady");
-    let p99 = ours.answer_ms.p99;
-    let peer_p99 = peer.map(|it| it.answer_ms.p99);
-    if steady {
-        let peer_p50 = peer.map(|it| it.answer_ms.p50);
-        let at_1000 = row.load == "steady 1000/s";
-        let target = |most| at_1000.then_some(Target::AtMost(most));
-        verdicts.push(line(
-            "answer p50 ms",
-            ours.answer_ms.p50,
-            peer_p50,
-            target(0.5),
-        ));
-        verdicts.push(line("answer p99 ms", p99, peer_p99, target(2.5)));
-        return;
-    }
-    let rate = ours.per_second.median;
-    let peer_rate = peer.map(|it| it.per_second.median);
-    verdicts.push(line(
-        "webhooks/s",
-        rate,
-        peer_rate,
-        rate_target(row.engine, &row.load),
-    ));
-    let at_64 = row.load == "64 senders";
-    let most = if at_64 { 0.2 } else { 0.5 };
-    verdicts.push(line(
-        "answer p99 ms",
-        p99,
-        peer_p99,
-        Some(Target::RatioAtMost(most)),
-    ));
-    if at_64 {
-        let most = if row.engine == Engine::Sqlite {
-            120.0
-        } else {
-            60.0
-        };
-        let peer_cpu = peer.map(|it| it.server_cpu_us);
-        let target = Some(Target::AtMost(most));
-        verdicts.push(line("CPU µs", ours.server_cpu_us, peer_cpu, target));
-    }
-    let batches = row.load.replace(" senders", "");
-    let batches = format!("batches of {batches}");
-    let bare = report
-        .bare
-        .iter()
-        .find(|bare| bare.engine == row.engine && bare.load == batches);
-    if let Some(bare) = bare {
-        let other = Some(bare.medians.per_second.median);
-        let target = Some(Target::RatioAtLeast(0.6));
-        verdicts.push(line("of bare store", rate, other, target));
-    }
+fn steady_verdicts(report: &Report, row: &IngestRow) -> Vec<Verdict> {
+    let ours = row.medians.answer_ms;
+    let peer = row.twin(&report.ingest, Program::Peer);
+    let peer = peer.map(|peer| peer.medians.answer_ms);
+    let at_1000 = row.load == "steady 1000/s";
+    let target = |most| at_1000.then_some(Target::AtMost(most));
+    let p50 = Figure("answer p50 ms", ours.p50);
+    let p99 = Figure("answer p99 ms", ours.p99);
+    vec![
+        row.verdict(p50, peer.map(|it| it.p50), target(0.5)),
+        row.verdict(p99, peer.map(|it| it.p99), target(2.5)),
+    ]
+}
+
+fn receipt_verdicts(report: &Report, row: &ReceiptRow) -> Vec<Verdict> {
+    let ours = row.medians.after_answer_ms;
+    let peer = row.twin(&report.receipt, Program::Peer);
+    let peer = peer.map(|peer| peer.medians.after_answer_ms);
+    let p50 = Figure("socket after p50 ms", ours.p50);
+    let p99 = Figure("socket after p99 ms", ours.p99);
+    vec![
+        row.verdict(p50, peer.map(|it| it.p50), Some(Target::AtMost(0.1))),
+        row.verdict(p99, peer.map(|it| it.p99), Some(Target::AtMost(2.0))),
+    ]
+}
+
+fn start_verdicts(report: &Report, row: &StartRow) -> Vec<Verdict> {
+    let peer = row.twin(&report.start, Program::Peer);
+    let verdict = |what, of: fn(&start::Run) -> f64, most| {
+        let figure = Figure(what, of(&row.medians));
+        let other = peer.map(|peer| of(&peer.medians));
+        row.verdict(figure, other, Some(Target::AtMost(most)))
+    };
+    vec![
+        verdict("listening ms", |run| run.existing_ms, 20.0),
+        verdict("after a crash ms", |run| run.after_crash_ms, 150.0),
+        verdict("idle MiB", |run| run.idle_mib, 20.0),
+        verdict("under load MiB", |run| run.loaded_mib, 100.0),
+    ]
 }
 
 /// How many times the peer's webhooks a second are wanted.
@@ -257,24 +208,25 @@ fn rate_target(engine: Engine, load: &str) -> Option<Target> {
     Some(Target::RatioAtLeast(wanted))
 }
 
-fn row_verdict(
-    engine: Engine,
-    load: &str,
-    what: &'static str,
-    bookbell: f64,
-    other: Option<f64>,
-    target: Option<Target>,
-) -> Verdict {
-    Verdict {
-        engine,
-        load: load.to_owned(),
-        what,
-        bookbell,
-        other,
-        // Times that may be below zero have none.
-        ratio: other
-            .map(|other| bookbell / other)
-            .filter(|ratio| bookbell > 0.0 && ratio.is_finite() && *ratio > 0.0),
-        target,
+/// What is held against a target, and how much it is.
+#[derive(Clone, Copy)]
+struct Figure(&'static str, f64);
+
+impl<M, R> Row<M, R> {
+    fn verdict(&self, figure: Figure, other: Option<f64>, target: Option<Target>) -> Verdict {
+        let Figure(what, bookbell) = figure;
+        // Times that may be below zero have no ratio.
+        let ratio = other
+            .filter(|other| bookbell > 0.0 && *other > 0.0)
+            .map(|other| bookbell / other);
+        Verdict {
+            engine: self.engine,
+            load: self.load.clone(),
+            what,
+            bookbell,
+            other,
+            ratio,
+            target,
+        }
     }
 }

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use crate::Settings;
 use crate::common::booking::{HOSTS, KNOWN_HOSTS, Request, key_for};
 use crate::common::figures::{Percentiles, mib};
-use crate::common::load::{Load, Plan};
+use crate::common::load::{Load, Plan, Tally};
 use crate::common::machine::{cpu_time, memory};
 use crate::common::site::Site;
 use crate::common::socket::Socket;
@@ -21,7 +21,7 @@ use crate::idle::EVENTS_OF_BOOKING;
 const SENDERS: u32 = 8;
 /// How long webhooks come at least, and how long all may take to catch up.
 const WEBHOOKS: Duration = Duration::from_secs(10);
-const CAUGHT_UP_LIMIT: Duration = Duration::from_mins(3);
+const CAUGHT_UP_LIMIT: Duration = Duration::from_mins(5);
 
 /// One round's figures.
 #[derive(Debug, Serialize)]
@@ -83,20 +83,27 @@ pub(crate) async fn measure(mut site: Site, settings: &Settings) -> anyhow::Resu
         failure: None,
         answer_ms: Percentiles::default(),
     };
-    Ok(match load.finish().await {
-        Ok(tally) => Run {
-            webhooks: tally.processed,
-            failed: tally.refused,
-            failure: tally.first_refusal,
-            answer_ms: Percentiles::of_us(&tally.latencies_us),
-            ..run
-        },
-        Err(error) => Run {
-            failed: 1,
-            failure: Some(format!("{error:#}")),
-            ..run
-        },
-    })
+    Ok(run.with(load.finish().await))
+}
+
+impl Run {
+    /// With what the senders saw.
+    fn with(self, senders: anyhow::Result<Tally>) -> Self {
+        match senders {
+            Ok(tally) => Self {
+                webhooks: tally.processed,
+                failed: tally.refused,
+                failure: tally.first_refusal,
+                answer_ms: Percentiles::of_us(&tally.latencies_us),
+                ..self
+            },
+            Err(error) => Self {
+                failed: 1,
+                failure: Some(format!("{error:#}")),
+                ..self
+            },
+        }
+    }
 }
 
 /// Of nobody's bookings, so that the clients have only to catch up.
@@ -120,7 +127,7 @@ async fn book_with_each_host(site: &Site, bookings: u64) -> anyhow::Result<()> {
         for n in 0..bookings {
             let request = request.write(key_for(n, Some(host)))?;
             let answer = connection.exchange(request).await?;
-            anyhow::ensure!(answer.status == 200, "answered {}", answer.status);
+            ensure!(answer.status == 200, "answered {}", answer.status);
         }
     }
     Ok(())
