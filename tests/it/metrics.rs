@@ -77,7 +77,7 @@ on_both! {
             (&verdict("refused", "signature_missing"), 2.0),
             (&verdict("refused", "signature_malformed"), 1.0),
             (&verdict("refused", "signature_mismatch"), 0.0),
-            (&verdict("failed", "busy"), 0.0), (&verdict("failed", "internal"), 0.0),
+            (&verdict("failed", "busy"), 0.0), (&verdict("failed", "busy"), 0.0),
             ("bookbell_quarantined_deliveries", 2.0), ("bookbell_database_up", 1.0),
             // Duplicates share a commit, but only what was archived has a time of receipt.
             ("bookbell_batch_deliveries_count", 7.0), ("bookbell_batch_deliveries_sum", 7.0),
@@ -111,8 +111,8 @@ on_both! {
         assert_eq!(down.get("bookbell_quarantined_deliveries"), None);
         assert!(down.value(errors) > fresh.value(errors));
         let body = Booking::new(9, "noor@example.com").created();
-        app.deliver(&body).await.problem(500, "internal");
-        scrape(&app).await.expect(&[(&verdict("failed", "internal"), 1.0)]);
+        app.deliver(&body).await.problem(503, "busy");
+        scrape(&app).await.expect(&[(&verdict("failed", "busy"), 1.0)]);
     }
 
     async fn only_its_own_path_is_taken(app: TestApp) {
