@@ -38,10 +38,26 @@ impl fmt::Display for Id {
     }
 }
 
-/// A source of new ids.
+/// A source of new ids. It is told what an id is for, so that a rebuild can give a record the one
+/// it had.
 pub trait Ids: fmt::Debug + Send + Sync {
     /// A new id made at `now_ms` (milliseconds since the Unix epoch).
     fn new_id(&self, now_ms: i64) -> Id;
+
+    /// The id of a prospect that is being made.
+    fn prospect_id(&self, now_ms: i64) -> Id {
+        self.new_id(now_ms)
+    }
+
+    /// The id of the conversation with a prospect that is being made.
+    fn conversation_id(&self, _prospect: &Id, now_ms: i64) -> Id {
+        self.new_id(now_ms)
+    }
+
+    /// The id of a proposal that is being made.
+    fn proposal_id(&self, now_ms: i64) -> Id {
+        self.new_id(now_ms)
+    }
 }
 
 /// UUIDv7 ids that ascend in the order they were made, also within one millisecond, so that

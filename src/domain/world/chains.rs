@@ -29,7 +29,9 @@ impl World {
                     .clone(),
             );
         }
-        let kept = self.kept_of(&chains).unwrap_or_else(|| cx.new_id());
+        let kept = self
+            .kept_of(&chains)
+            .unwrap_or_else(|| cx.ids.proposal_id(cx.now_ms));
         for other in chains.iter().filter(|other| **other != kept) {
             self.merge_chain(other, &kept);
         }

@@ -69,12 +69,6 @@ pub struct Context<'a> {
     pub ids: &'a dyn Ids,
 }
 
-impl Context<'_> {
-    fn new_id(&self) -> Id {
-        self.ids.new_id(self.now_ms)
-    }
-}
-
 /// What a delivery came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {

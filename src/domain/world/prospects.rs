@@ -278,10 +278,11 @@ impl World {
     ) -> Id {
         let mut profile = profile.clone();
         profile.join(self.forms.get(email_key).unwrap_or(&Profile::default()));
+        let id = cx.ids.prospect_id(cx.now_ms);
         let prospect = Prospect {
-            id: cx.new_id(),
+            conversation_id: cx.ids.conversation_id(&id, cx.now_ms),
+            id: id.clone(),
             owner_id: owner_id.clone(),
-            conversation_id: cx.new_id(),
             firstname: None,
             lastname: None,
             email: Email::from_stored(email_key.to_owned()),
@@ -304,7 +305,6 @@ impl World {
             updated_ms: cx.now_ms,
             version: 0,
         };
-        let id = prospect.id.clone();
         self.add_prospect(prospect);
         id
     }
