@@ -1,5 +1,7 @@
 //! The archive: every delivery with its raw body, and what became of it.
 
+pub mod archive;
+
 use std::collections::HashMap;
 
 use super::counts::{self, Change, Counted, Which};
@@ -68,6 +70,58 @@ impl TryFrom<Row> for Delivery {
             body: row.body.map(Bytes::from),
         })
     }
+}
+
+/// How many deliveries are read from the archive at once, at most.
+const STRETCH: i64 = 256;
+
+/// How many bytes of bodies are read from the archive at once, at most, beyond the first.
+const STRETCH_BYTES: i64 = 8 << 20;
+
+/// Reads deliveries with their bodies in the order they were received, as many as fit into
+/// memory well: those behind `last` (when it was received, and its id), or from the first on.
+/// None are left when it answers none.
+///
+/// # Errors
+/// As [`find`].
+pub async fn stretch(
+    db: &mut Db<'_>,
+    filter: &Filter,
+    last: Option<&(i64, Id)>,
+) -> Result<Vec<Delivery>> {
+    let mut sql = Sql::new("SELECT id, CAST(COALESCE(LENGTH(body), 0) AS BIGINT) FROM delivery");
+    filter.apply(&mut sql);
+    if let Some((received_ms, id)) = last {
+        sql.filter("(received_ms, id) > (?, ?)", args![*received_ms, id]);
+    }
+    sql.push(" ORDER BY received_ms, id LIMIT ?", args![STRETCH]);
+    let (text, args) = sql.build();
+    let sizes: Vec<(String, i64)> = db.fetch(text, args).await?;
+    let mut bytes = 0;
+    let overflows = |(_, size): &(String, i64)| {
+        bytes += size;
+        bytes > STRETCH_BYTES
+    };
+    let fitting = sizes.iter().position(overflows).unwrap_or(sizes.len());
+    let ids = sizes.iter().take(fitting.max(1)).map(|(id, _)| id.as_str());
+    let rows: Vec<Row> = db
+        .fetch_in(select!("body", " WHERE id IN {in}"), ids)
+        .await?;
+    let deliveries: Result<Vec<Delivery>> = rows.into_iter().map(Delivery::try_from).collect();
+    let mut deliveries = deliveries?;
+    deliveries.sort_by(|a, b| (a.received_ms, &a.id).cmp(&(b.received_ms, &b.id)));
+    Ok(deliveries)
+}
+
+/// How many deliveries there are.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn count(db: &mut Db<'_>, filter: &Filter) -> Result<i64> {
+    let mut sql = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM delivery");
+    filter.apply(&mut sql);
+    let (text, args) = sql.build();
+    db.fetch_int(text, args).await
 }
 
 /// Finds a delivery, with its body.
