@@ -170,6 +170,14 @@ impl Fields {
         found
     }
 
+    /// Takes true or false.
+    pub fn flag(&mut self, field: &str) -> Option<bool> {
+        match self.take(field)? {
+            Value::Bool(flag) => Some(flag),
+            _ => self.refuse(field, "must be true or false"),
+        }
+    }
+
     /// Takes an id; `Some(None)` when it is null.
     pub fn id(&mut self, field: &str) -> Option<Option<Id>> {
         let Some(text) = self.text(field, 200)? else {

@@ -4,6 +4,7 @@
 pub mod booking;
 pub mod clock;
 pub mod delivery;
+pub mod difference;
 pub mod email;
 pub mod event;
 pub mod fields;

@@ -11,8 +11,10 @@ use serde_json::{Map, Value, json};
 use super::answer;
 use super::extract::{Admin, OptionalBody, PathId, Query, page};
 use super::problem::Answer;
+use crate::app::ingest::{Replayed, ReplayedDelivery};
 use crate::app::{App, Error};
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason};
+use crate::domain::fields::Fields;
 use crate::store::deliveries::Filter;
 
 pub(super) async fn list(
@@ -21,14 +23,18 @@ pub(super) async fn list(
     uri: Uri,
     Query(mut fields): Query,
 ) -> Answer {
-    let filter = Filter {
+    let filter = filter(&mut fields);
+    let listed = app.deliveries(&filter, page(fields)?).await?;
+    Ok(answer::list(&uri, &listed, Delivery::summary))
+}
+
+fn filter(fields: &mut Fields) -> Filter {
+    Filter {
         status: fields.choice("status", &DeliveryStatus::ALL, |status| status.name()),
         event: fields.some_text("event", 200),
         since_ms: fields.time("since").map(|at| at.0),
         until_ms: fields.time("until").map(|at| at.0),
-    };
-    let listed = app.deliveries(&filter, page(fields)?).await?;
-    Ok(answer::list(&uri, &listed, Delivery::summary))
+    }
 }
 
 pub(super) async fn counts(State(app): State<Arc<App>>, Admin(_): Admin) -> Answer {
@@ -71,4 +77,43 @@ pub(super) async fn replay(
         body["reason"] = json!(reason);
     }
     Ok(Json(body).into_response())
+}
+
+pub(super) async fn replay_all(
+    State(app): State<Arc<App>>,
+    Admin(_): Admin,
+    OptionalBody(mut fields): OptionalBody,
+) -> Answer {
+    let filter = filter(&mut fields);
+    let dry_run = fields.flag("dryRun").unwrap_or(false);
+    fields.finish().map_err(Error::Invalid)?;
+    let replayed = if dry_run {
+        app.foresee_replay(&filter).await?
+    } else {
+        app.replay_all(&filter).await?
+    };
+    Ok(Json(replayed_view(&replayed, dry_run)).into_response())
+}
+
+fn replayed_view(replayed: &Replayed, dry_run: bool) -> Value {
+    let number = |name: &&str| {
+        let n = replayed.outcomes.get(name).copied().unwrap_or(0);
+        ((*name).to_owned(), json!(n))
+    };
+    let outcomes: Map<String, Value> = Replayed::OUTCOMES.iter().map(number).collect();
+    let delivery = |d: &ReplayedDelivery| {
+        json!({
+            "deliveryId": d.id, "was": d.was, "status": d.status, "reason": d.reason,
+            "duplicateOf": d.duplicate_of,
+        })
+    };
+    json!({
+        "dryRun": dry_run,
+        "matched": replayed.matched,
+        "outcomes": outcomes,
+        "deliveries": replayed.deliveries.iter().map(delivery).collect::<Vec<_>>(),
+        "changes": replayed.changes,
+        "complete": !replayed.stopped,
+        "more": replayed.has_more(),
+    })
 }

@@ -88,6 +88,7 @@ fn records() -> Router<Arc<App>> {
         .route("/api/proposals/{id}/reject", post(proposals::reject))
         .route("/api/deliveries", get(deliveries::list))
         .route("/api/deliveries/counts", get(deliveries::counts))
+        .route("/api/deliveries/replay", post(deliveries::replay_all))
         .route("/api/deliveries/{id}", get(deliveries::read))
         .route("/api/deliveries/{id}/replay", post(deliveries::replay))
         .route("/api/events", get(events::list))

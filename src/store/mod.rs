@@ -79,7 +79,7 @@ impl Store {
         Ok(match &self.pools {
             Pools::Sqlite { write, .. } => {
                 let turn = self.turn().await;
-                Tx::Sqlite(write.begin_with(dialect::BEGIN_SQLITE).await?, turn)
+                Tx::Sqlite(write.begin_with(dialect::BEGIN_SQLITE).await?, Some(turn))
             }
             Pools::Postgres { pool, .. } => Tx::Postgres(begin(pool, "BEGIN").await?, None),
         })
@@ -234,7 +234,7 @@ type Turn = OwnedMutexGuard<()>;
 #[derive(Debug)]
 pub enum Tx {
     /// Embedded.
-    Sqlite(Transaction<'static, Sqlite>, Turn),
+    Sqlite(Transaction<'static, Sqlite>, Option<Turn>),
     /// Embedded, on this thread.
     Embedded(embedded::Transaction, Turn),
     /// A server.

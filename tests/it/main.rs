@@ -36,6 +36,7 @@ mod faults_power;
 mod faults_stuck;
 
 mod auth;
+mod bulk_replay;
 mod counts;
 mod deliveries;
 mod events;

@@ -318,6 +318,10 @@ on_both! {
             client.send(get.clone(), one, id, None).await.expect(200);
             client.send(post.clone(), &format!("{one}/replay"), id, None).await;
         }
+        for dry_run in [true, false] {
+            let body = Some(json!({ "dryRun": dry_run }));
+            client.send(post.clone(), "/api/deliveries/replay", "", body).await.expect(200);
+        }
         client.send(get.clone(), "/api/deliveries?limit=1", "", None).await.expect(200);
         client.send(get.clone(), "/api/deliveries/counts", "", None).await.expect(200);
         client.send(get.clone(), "/api/events?limit=1", "", None).await.expect(200);

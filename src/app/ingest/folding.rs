@@ -78,7 +78,7 @@ impl App {
 /// A batch being folded.
 #[derive(Default)]
 pub(super) struct Folding {
-    world: World,
+    pub(super) world: World,
     standing: HashMap<String, Standing>,
     pub(super) archived: Vec<Delivery>,
     closed: Vec<(Id, Id)>,

@@ -4,7 +4,10 @@
 //! share one fsync. They are answered after the commit. When a batch fails, each of its
 //! deliveries is tried by itself, so that none suffers for its neighbours.
 
+mod bulk;
+mod dry_run;
 mod folding;
+mod foreseen;
 mod observe;
 mod replay;
 mod writer;
@@ -22,6 +25,8 @@ use crate::domain::delivery::{Delivery, DeliveryStatus, Reason};
 use crate::domain::ids::Id;
 use crate::domain::world::Statement;
 use crate::store;
+pub use bulk::{Replayed, ReplayedDelivery};
+pub use foreseen::{Changes, RecordChange};
 pub use writer::{Queue, Writer, queue};
 
 /// A verified delivery, read and ready to fold.

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use sqlx::ConnectOptions;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, FromRow};
 
 use super::super::dialect::Pools;
 use super::super::error::{Error, Result};
-use super::super::sql::{Arg, Db, args};
+use super::super::record::record;
+use super::super::sql::{Arg, Db, Insert, args};
 use super::super::{Store, Tx, migrations};
 use crate::domain::email::Email;
 use crate::domain::event::Seq;
@@ -71,7 +73,7 @@ pub async fn look(url: &str) -> Result<Found> {
 
 async fn tables(db: &mut Db<'_>) -> Result<BTreeSet<String>> {
     let sql = match db {
-        Db::Sqlite(_) => "SELECT name FROM sqlite_master WHERE type = 'table'",
+        Db::Sqlite(_) | Db::Embedded(_) => "SELECT name FROM sqlite_master WHERE type = 'table'",
         Db::Postgres(_) => {
             "SELECT CAST(tablename AS TEXT) FROM pg_catalog.pg_tables \
              WHERE schemaname = current_schema()"
@@ -163,12 +165,17 @@ async fn connect(url: &str) -> Result<Option<Pools>> {
         let read = pool.connect_with(options).await?;
         return Ok(Some(Pools::Sqlite {
             write: read.clone(),
+            checkpoint: read.clone(),
+            deliveries: Arc::default(),
             read,
         }));
     }
     let pool = PoolOptions::new().max_connections(2);
     match pool.connect_with(postgres(url)?).await {
-        Ok(pool) => Ok(Some(Pools::Postgres(pool))),
+        Ok(pool) => Ok(Some(Pools::Postgres {
+            pool,
+            deliveries: Arc::default(),
+        })),
         Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -187,7 +194,7 @@ fn is_missing(error: &sqlx::Error) -> bool {
 async fn snapshot(pools: &Pools) -> Result<Tx> {
     Ok(match pools {
         Pools::Sqlite { read, .. } => Tx::Sqlite(read.begin_with("BEGIN").await?, None),
-        Pools::Postgres(pool) => {
+        Pools::Postgres { pool, .. } => {
             let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
             Tx::Postgres(pool.begin_with(begin).await?, None)
         }
@@ -204,7 +211,7 @@ impl Store {
         let pools = connect(url).await?;
         Ok(pools.map(|pools| Self {
             pools,
-            fold_turn: std::sync::Arc::default(),
+            turn: Arc::default(),
         }))
     }
 
@@ -251,18 +258,19 @@ pub async fn residents(db: &mut Db<'_>) -> Result<Vec<Resident>> {
     Ok(rows.into_iter().map(resident).collect())
 }
 
-#[derive(FromRow)]
-struct UserRow {
-    id: String,
-    email: String,
-    email_key: String,
-    name: String,
-    role: String,
-    calendly_user_uri: Option<String>,
-    password_hash: String,
-    created_ms: i64,
-    updated_ms: i64,
-    version: i64,
+record! {
+    struct UserRow {
+        id: String,
+        email: String,
+        email_key: String,
+        name: String,
+        role: String,
+        calendly_user_uri: Option<String>,
+        password_hash: String,
+        created_ms: i64,
+        updated_ms: i64,
+        version: i64,
+    }
 }
 
 /// Takes users with their passwords, connections, settings and the count of refused requests
@@ -278,15 +286,13 @@ pub async fn carry_over(source: &mut Db<'_>, target: &mut Db<'_>) -> Result<()> 
         .into_iter()
         .map(|(id, user, key, at)| args![id, user, key, at]);
     let head = "INSERT INTO connection (id, user_id, signing_key, created_ms)";
-    target.insert(head, "", rows.collect()).await?;
+    carry(target, head, rows.collect()).await?;
     let sql = "SELECT name, value FROM setting ORDER BY name";
     let rows: Vec<(String, String)> = source.fetch(sql, args![]).await?;
     let rows = rows.into_iter().filter(|(name, _)| name != UNFINISHED);
     let mark: Vec<Arg> = args![UNFINISHED, "unfinished"];
     let rows = rows.map(|(name, value)| args![name, value]).chain([mark]);
-    target
-        .insert("INSERT INTO setting (name, value)", "", rows.collect())
-        .await?;
+    carry(target, "INSERT INTO setting (name, value)", rows.collect()).await?;
     for (code, refused) in super::refused(source).await? {
         super::count_refused(target, &code, refused).await?;
     }
@@ -313,10 +319,17 @@ async fn carry_users(source: &mut Db<'_>, target: &mut Db<'_>) -> Result<()> {
     };
     let head = "INSERT INTO app_user (id, email, email_key, name, role, calendly_user_uri, \
         password_hash, created_ms, updated_ms, version)";
-    target
-        .insert(head, "", rows.into_iter().map(row).collect())
-        .await?;
-    Ok(())
+    carry(target, head, rows.into_iter().map(row).collect()).await
+}
+
+async fn carry(target: &mut Db<'_>, head: &'static str, rows: Vec<Vec<Arg>>) -> Result<()> {
+    let insert = Insert {
+        head,
+        tail: "",
+        rows,
+        all: true,
+    };
+    target.insert(vec![insert]).await
 }
 
 /// Lets the event log of an empty database begin behind a position: whoever asks for what comes
@@ -354,7 +367,7 @@ pub async fn finish(db: &mut Db<'_>) -> Result<()> {
 /// # Errors
 /// [`Error::Database`].
 pub async fn conversations(db: &mut Db<'_>, prospects: &BTreeSet<Id>) -> Result<BTreeMap<Id, Id>> {
-    let sql = "SELECT id, conversation_id FROM prospect WHERE id IN {in}";
+    let sql = "SELECT id, conversation_id FROM prospect WHERE id IN {keys}";
     let rows: Vec<(String, String)> = db.fetch_in(sql, prospects.iter().map(Id::as_str)).await?;
     let pair = |(id, conversation)| (Id::from_stored(id), Id::from_stored(conversation));
     Ok(rows.into_iter().map(pair).collect())
@@ -367,9 +380,9 @@ pub async fn conversations(db: &mut Db<'_>, prospects: &BTreeSet<Id>) -> Result<
 pub async fn taken(db: &mut Db<'_>, ids: &BTreeSet<Id>) -> Result<BTreeSet<Id>> {
     let mut taken = BTreeSet::new();
     for sql in [
-        "SELECT id FROM prospect WHERE id IN {in}",
-        "SELECT id FROM proposal WHERE id IN {in}",
-        "SELECT DISTINCT proposal_id FROM invitee WHERE proposal_id IN {in}",
+        "SELECT id FROM prospect WHERE id IN {keys}",
+        "SELECT id FROM proposal WHERE id IN {keys}",
+        "SELECT DISTINCT proposal_id FROM invitee WHERE proposal_id IN {keys}",
     ] {
         let rows: Vec<(String,)> = db.fetch_in(sql, ids.iter().map(Id::as_str)).await?;
         taken.extend(rows.into_iter().map(|(id,)| Id::from_stored(id)));
