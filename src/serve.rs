@@ -38,6 +38,9 @@ const CLOSE_DATABASE: Duration = Duration::from_secs(2);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut stop = StopSignals::new()?;
     let store = Store::open(config.database_url.expose()).await?;
+    if store::deliveries::archive::is_unfinished(&mut store.read().await?.db()).await? {
+        anyhow::bail!("the rebuild of this database is not finished; wait for it, or begin anew");
+    }
     let secret = jwt_secret(&store, &config).await?;
     let listener = TcpListener::bind(config.listen)
         .await

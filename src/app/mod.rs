@@ -3,6 +3,7 @@
 
 pub mod attendance;
 pub mod auth;
+pub mod comparison;
 pub mod cursor;
 pub mod deliveries;
 pub mod error;

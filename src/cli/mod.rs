@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod completions;
+mod rebuild;
 mod replay;
 mod sign;
 mod user;
@@ -36,6 +37,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Print the signature header of a body, and a curl line that posts it
     Sign(sign::SignArgs),
+    /// Make a database anew from the archive of deliveries
+    Rebuild(rebuild::RebuildArgs),
     /// Manage users
     User(user::UserArgs),
     /// Print a completion script for a shell
@@ -67,6 +70,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve(*args),
         Command::Replay(args) => wait(replay::run(args)),
         Command::Sign(args) => sign::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Rebuild(args) => wait(rebuild::run(args)),
         Command::User(args) => wait(user::run(args)),
         Command::Completions(args) => {
             completions::run(&args);

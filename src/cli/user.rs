@@ -105,8 +105,8 @@ pub(super) async fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The product without keys or secrets: enough for users.
-async fn open(store: Store) -> anyhow::Result<Arc<App>> {
+/// The product without keys or secrets: enough for users, and for a rebuild.
+pub(super) async fn open(store: Store) -> anyhow::Result<Arc<App>> {
     let settings = Settings {
         signing_keys: Vec::new(),
         signature_tolerance_s: 0,
@@ -206,7 +206,8 @@ fn password() -> anyhow::Result<String> {
     Ok(password.to_owned())
 }
 
-fn readable(error: Error) -> anyhow::Error {
+/// An error in words for one line.
+pub(super) fn readable(error: Error) -> anyhow::Error {
     match error {
         Error::Invalid(faults) => explained(&faults),
         Error::Conflict { detail, .. } => anyhow!(detail),

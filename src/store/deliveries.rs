@@ -105,7 +105,7 @@ pub async fn stretch(
     let fitting = sizes.iter().position(overflows).unwrap_or(sizes.len());
     let ids = sizes.iter().take(fitting.max(1)).map(|(id, _)| id.as_str());
     let rows: Vec<Row> = db
-        .fetch_in(select!("body", " WHERE id IN {in}"), ids)
+        .fetch_in(select!("body", " WHERE id IN {keys}"), ids)
         .await?;
     let deliveries: Result<Vec<Delivery>> = rows.into_iter().map(Delivery::try_from).collect();
     let mut deliveries = deliveries?;

@@ -142,6 +142,16 @@ pub async fn by_addresses<'k>(
     parsed(db.fetch_in(sql, email_keys).await?)
 }
 
+/// Reads prospects by id, those behind `last`, or from the first on.
+///
+/// # Errors
+/// As [`find`].
+pub async fn behind(db: &mut Db<'_>, last: Option<&Id>, limit: i64) -> Result<Vec<Prospect>> {
+    let last = last.map_or("", Id::as_str);
+    let sql = select!(" WHERE id > $1 ORDER BY id LIMIT $2");
+    parsed(db.fetch(sql, args![last, limit]).await?)
+}
+
 /// Writes prospects, new ones (version 0) and changed ones. A changed one is written only when
 /// the row still has the version it was read with.
 ///

@@ -225,7 +225,9 @@ fn completions_are_printed_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let printed = run(bookbell().args(["completions", shell]), "");
         assert_eq!(printed.code, Some(0), "{printed:?}");
-        assert!(printed.stdout.contains("replay"), "{shell}");
+        for command in ["replay", "rebuild"] {
+            assert!(printed.stdout.contains(command), "{shell}");
+        }
     }
     let unknown = run(bookbell().args(["completions", "sh0"]), "");
     assert_eq!(unknown.code, Some(2));
@@ -234,10 +236,11 @@ fn completions_are_printed_for_every_shell() {
 
 #[test]
 fn every_command_helps_with_an_example() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &[],
         &["serve"],
         &["replay"],
+        &["rebuild"],
         &["sign"],
         &["user"],
         &["user", "add"],
@@ -260,8 +263,9 @@ fn every_command_helps_with_an_example() {
 
 #[test]
 fn what_makes_no_sense_is_one_line_and_exit_code_2() {
-    let lines: [&[&str]; 5] = [
+    let lines: [&[&str]; 6] = [
         &["serv"],
+        &["rebuild"],
         &["serve", "--no-such-flag"],
         &["replay"],
         &["sign", "x.json"],

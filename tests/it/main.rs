@@ -25,6 +25,7 @@ mod ingest;
 mod nodes;
 mod process;
 mod realtime;
+mod rebuild;
 mod resume;
 
 mod faults_database;

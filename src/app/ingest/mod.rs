@@ -9,6 +9,8 @@ mod dry_run;
 mod folding;
 mod foreseen;
 mod observe;
+mod rebuild;
+mod recalled;
 mod replay;
 mod writer;
 
@@ -27,6 +29,7 @@ use crate::domain::world::Statement;
 use crate::store;
 pub use bulk::{Replayed, ReplayedDelivery};
 pub use foreseen::{Changes, RecordChange};
+pub use rebuild::Rebuilt;
 pub use writer::{Queue, Writer, queue};
 
 /// A verified delivery, read and ready to fold.
