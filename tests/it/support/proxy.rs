@@ -10,7 +10,9 @@ use tokio::sync::watch;
 /// What becomes of the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
-    Up,
+    /// It carries what is sent. Each time it comes up again it has another number, so that no
+    /// connection outlives a cut that it did not notice.
+    Up(u32),
     /// What either side sends is taken and goes nowhere; neither side is told.
     Silent,
     /// Connections are reset, and new ones too.
@@ -29,7 +31,7 @@ impl Proxy {
     pub async fn start(url: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = format!("http://{}", listener.local_addr().unwrap());
-        let (line, state) = watch::channel(Line::Up);
+        let (line, state) = watch::channel(Line::Up(0));
         let target = Arc::new(Mutex::new(address(url)));
         let leads_to = Arc::clone(&target);
         tokio::spawn(async move {
@@ -57,11 +59,14 @@ impl Proxy {
     /// Cuts every connection for a while: at first what is sent is lost without a word, as on a
     /// dead line, then both sides are told.
     pub async fn cut(&self, silent: Duration, down: Duration) {
-        self.line.send_replace(Line::Silent);
+        let before = self.line.send_replace(Line::Silent);
+        let Line::Up(times) = before else {
+            panic!("it is cut already");
+        };
         tokio::time::sleep(silent).await;
         self.line.send_replace(Line::Down);
         tokio::time::sleep(down).await;
-        self.line.send_replace(Line::Up);
+        self.line.send_replace(Line::Up(times + 1));
     }
 }
 
@@ -71,7 +76,8 @@ fn address(url: &str) -> String {
 
 async fn carry(mut client: TcpStream, target: String, line: watch::Receiver<Line>) {
     let _ = client.set_zero_linger();
-    if *line.borrow() != Line::Up {
+    let own = *line.borrow();
+    if !matches!(own, Line::Up(_)) {
         return;
     }
     let Ok(mut server) = TcpStream::connect(target).await else {
@@ -83,11 +89,11 @@ async fn carry(mut client: TcpStream, target: String, line: watch::Receiver<Line
     {
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = server.split();
-        let up = pump(&mut from_client, &mut to_server, &line);
-        let back = pump(&mut from_server, &mut to_client, &line);
+        let up = pump(&mut from_client, &mut to_server, &line, own);
+        let back = pump(&mut from_server, &mut to_client, &line, own);
         tokio::select! {
             () = async { tokio::join!(up, back); } => {}
-            _ = down.wait_for(|line| *line == Line::Down) => return,
+            _ = down.wait_for(|line| *line != own && *line != Line::Silent) => return,
         }
     }
     // Both ended by themselves: the last bytes are to arrive.
@@ -99,10 +105,11 @@ async fn pump(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),
     line: &watch::Receiver<Line>,
+    own: Line,
 ) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        if *line.borrow() == Line::Up && to.write_all(&buffer[..n]).await.is_err() {
+        if *line.borrow() == own && to.write_all(&buffer[..n]).await.is_err() {
             return;
         }
     }
