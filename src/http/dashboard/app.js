@@ -6,7 +6,7 @@ import './screen.js';
 import { loadUsers } from './people.js';
 import { loadRead } from './read.js';
 import { onSessionEnd, session } from './session.js';
-import { notice, stage, user } from './store.js';
+import { NO_FILTER, notice, prospectFilter, stage, user } from './store.js';
 import { follow, stop } from './sync.js';
 import { explain } from './i18n.js';
 import { html } from './ui.js';
@@ -30,8 +30,13 @@ async function signOut() {
   leave('');
 }
 
+/** Whose records the page showed last: somebody else begins without that person's filter. */
+let lastUser = null;
+
 function enter() {
   user.value = session.user;
+  if (lastUser !== user.value.id) prospectFilter.value = NO_FILTER;
+  lastUser = user.value.id;
   notice.value = '';
   loadRead();
   loadUsers();

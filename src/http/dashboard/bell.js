@@ -53,7 +53,13 @@ export const canNotify = 'Notification' in window;
 export function notify(id, title, body, view, recordId) {
   if (!settings.value.desktop || !document.hidden || !canNotify || Notification.permission !== 'granted') return;
   const icon = new URL('favicon.svg', import.meta.url).href;
-  const shown = new Notification(title, { body, tag: id, icon });
+  let shown;
+  try {
+    shown = new Notification(title, { body, tag: id, icon });
+  } catch {
+    // Some phones let only service workers notify.
+    return;
+  }
   shown.onclick = () => {
     window.focus();
     go(view, recordId);

@@ -9,7 +9,8 @@ import { ApiError } from './api.js';
 import { write } from './session.js';
 import { onEvents } from './sync.js';
 
-const UNSURE_MS = 20;
+/** How far the comparison of the two clocks may be off. */
+export const UNSURE_MS = 20;
 const REPORT_MS = 20_000;
 const MOST = 100;
 

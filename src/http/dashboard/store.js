@@ -40,9 +40,13 @@ export function href(view, id) {
   return id ? `#/${view}/${encodeURIComponent(id)}` : `#/${view}`;
 }
 
+/** Whether one came here by walking through a list, where the focus then stays. */
+export let walking = false;
+
 /** Goes there. `replace` leaves no trace in the history: for walking through a list. */
 export function go(view, id, { replace = false } = {}) {
   const target = href(view, id);
+  walking = replace;
   if (location.hash === target) return;
   if (replace) {
     history.replaceState(null, '', target);
@@ -52,7 +56,8 @@ export function go(view, id, { replace = false } = {}) {
   }
 }
 
-/** An item kept from one visit of a view to the next, such as the filter of a list. */
-export const prospectFilter = signal({ search: '', status: '', source: '', ownerId: '', sort: '-createdAt' });
+export const NO_FILTER = { search: '', status: '', source: '', ownerId: '', sort: '-createdAt' };
+/** What the list of prospects shows; kept from one visit of the view to the next. */
+export const prospectFilter = signal(NO_FILTER);
 /** The help dialog, the settings, the incoming notifications: which of them is open, or ''. */
 export const open = signal('');

@@ -1,6 +1,6 @@
 // Follows the event log: every list on the page hears every event once, in order, a frame's worth at a time.
 
-import { batch, effect } from '@preact/signals';
+import { batch, effect, signal } from '@preact/signals';
 import { clock } from './clock.js';
 import { Live } from './live.js';
 import { read, session } from './session.js';
@@ -13,6 +13,9 @@ const DRAW_MS = 100;
 /** The lists on the page, and what else listens: `(events) => void` after each frame's events are applied. */
 const lists = new Set();
 const listeners = new Set();
+
+/** Counts the times at which the log could not be followed: what is not a list loads itself anew then. */
+export const generation = signal(0);
 
 let live = null;
 /** The position in the log up to which everything has been heard. */
@@ -34,7 +37,7 @@ export async function follow(ended) {
     since: () => position,
     event: receive,
     connected: () => {
-      liveSince = Date.now() + clock.offset;
+      liveSince = Date.now() + clock.offset + clock.uncertainty;
       recount();
     },
     resync: (seq) => {
@@ -82,6 +85,7 @@ export function onEvents(listener) {
 }
 
 function reload() {
+  generation.value += 1;
   lists.forEach(load);
   recount();
 }

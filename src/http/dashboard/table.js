@@ -9,6 +9,8 @@ import { calm, html, Icon } from './ui.js';
 const OVERSCAN = 12;
 /** The next page is asked for when fewer rows than this are left below. */
 const AHEAD = 60;
+/** So long after it last moved, the pointer counts as laid down. */
+const HAND_MS = 4_000;
 const NARROW = matchMedia('(max-width: 52rem)');
 
 /**
@@ -39,13 +41,14 @@ export function Table(props) {
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
-    const end = Math.ceil((view.top + view.size) / height);
+    const end = still.skip + Math.ceil((view.top + view.size) / height);
     if (list.hasMore && end + AHEAD > list.items.length) list.more().catch(() => {});
   }, [view.top, view.size, version, height]);
-  useRowKeys({ list, idOf, height, box, focused, setFocused, selected, onOpen });
+  useRowKeys({ list, idOf, height, box, skip: still.skip, focused, setFocused, selected, onOpen });
 
-  const first = Math.max(0, Math.floor(view.top / height) - OVERSCAN);
-  const last = Math.min(list.items.length, Math.ceil((view.top + view.size) / height) + OVERSCAN);
+  const { skip } = still;
+  const first = Math.max(skip, skip + Math.floor(view.top / height) - OVERSCAN);
+  const last = Math.min(list.items.length, skip + Math.ceil((view.top + view.size) / height) + OVERSCAN);
   const records = list.items.slice(first, last);
   const holder = records.some((record) => idOf(record) === focused) ? focused : (records[0] && idOf(records[0]));
   const idAt = (event) => event.target.closest('.row')?.dataset.id;
@@ -53,13 +56,13 @@ export function Table(props) {
     if (idAt(event) && !event.target.closest('a, button')) onOpen(idAt(event));
   };
   return html`<div class=${`table ${props.kind ?? ''}`} role="grid" aria-label=${label} aria-rowcount=${list.hasMore ? -1 : list.items.length + 1} aria-readonly="true">
-    ${still.above > 0 && html`<button type="button" class="above" onClick=${still.toTop}><${Icon} name="up" />${t('arrived_above', { n: still.above })}</button>`}
+    ${skip > 0 && html`<button type="button" class="above" onClick=${still.toTop}><${Icon} name="up" />${t('arrived_above', { n: skip })}</button>`}
     <div class="tbody" role="presentation" ref=${box} data-testid=${testid} onScroll=${still.onScroll}
       onPointerMove=${still.onPointerMove} onPointerLeave=${still.onPointerLeave}>
       <${Head} columns=${columns} />
       <div class="room" role="rowgroup" ref=${inner} onClick=${click} onFocusIn=${(event) => idAt(event) && setFocused(idAt(event))}
-        style=${{ height: `${Math.max(list.items.length * height, still.room)}px` }}>
-        <div class="rows" role="presentation" style=${{ transform: `translateY(${first * height}px)` }}>
+        style=${{ height: `${(list.items.length - skip) * height}px` }}>
+        <div class="rows" role="presentation" style=${{ transform: `translateY(${(first - skip) * height}px)` }}>
           ${records.map((record, i) => {
             const id = idOf(record);
             return html`<${Row} key=${id} id=${id} record=${record} index=${first + i + 2} testid=${props.rowTestid} draw=${props.row} columns=${columns}
@@ -97,77 +100,102 @@ function useHeight([wide, narrow]) {
 }
 
 /**
- * Keeps what one looks at where it is. Rows that arrive above slide in only at the top of the list and while
- * the pointer is elsewhere; else they wait above, and a button says how many.
+ * Keeps what one looks at where it is. Rows that arrive above slide in only at the top of the list and while no
+ * hand is on the pointer there. Else the list begins behind them: `skip` rows wait above, and a button says so.
  */
 function useStillness({ list, box, inner, height, version, view, setView, idOf }) {
   // What is known of the box is remembered: to ask it would make the browser lay out in the middle of a frame.
-  const here = useRef({ top: 0, pointer: false, anchor: null, firstId: null, question: list.question, slidAt: 0 });
-  const [above, setAbove] = useState(0);
-  const [room, setRoom] = useState(0);
-  const look = (top) => {
-    const index = Math.floor(top / height);
-    const record = list.items[index];
-    const firstId = list.items[0] ? idOf(list.items[0]) : null;
-    Object.assign(here.current, { top, firstId, anchor: record ? { id: idOf(record), index, offset: top - index * height } : null });
-    setView((old) => (old.top === top ? old : { ...old, top }));
-    if (top < 2) {
-      setAbove(0);
-      setRoom(0);
-    }
+  const here = useRef({ top: 0, skip: 0, inside: false, movedAt: 0, timer: 0, anchor: null, firstId: null, question: list.question, slidAt: 0 });
+  const [skip, setSkip] = useState(0);
+  const now = here.current;
+  const look = () => {
+    const index = now.skip + Math.floor(now.top / height);
+    const idAt = (at) => (list.items[at] ? idOf(list.items[at]) : null);
+    Object.assign(now, { firstId: idAt(0), anchor: idAt(index) === null ? null : { id: idAt(index), index } });
+    setSkip(now.skip);
+    setView((old) => (old.top === now.top ? old : { ...old, top: now.top }));
   };
-  const scroll = (top) => {
-    inner.current.style.height = `${Math.max(list.items.length * height, top + view.size)}px`;
-    box.current.scrollTop = top;
+  const slide = (rows) => {
+    if (calm() || performance.now() - now.slidAt < 600) return;
+    now.slidAt = performance.now();
+    const from = `translateY(${-Math.min(rows, 3) * height}px)`;
+    inner.current.animate([{ transform: from }, { transform: 'none' }], { duration: 260, easing: 'cubic-bezier(.2,.7,.2,1)' });
+  };
+  const isHeld = () => now.top >= 2 || (now.inside && performance.now() - now.movedAt < HAND_MS);
+  /** Lets those in that waited, when nothing holds them any more. */
+  const letIn = () => {
+    clearTimeout(now.timer);
+    if (now.skip === 0) return;
+    if (isHeld()) {
+      now.timer = setTimeout(letIn, HAND_MS);
+      return;
+    }
+    slide(now.skip);
+    now.skip = 0;
+    look();
   };
   useLayoutEffect(() => {
-    const now = here.current;
     if (now.question !== list.question) {
-      Object.assign(now, { anchor: null, firstId: null, question: list.question, top: 0 });
-      scroll(0);
+      Object.assign(now, { anchor: null, firstId: null, question: list.question, top: 0, skip: 0 });
+      box.current.scrollTop = 0;
     }
     const index = now.anchor ? list.indexOf(now.anchor.id) : -1;
+    const moved = index < 0 ? 0 : index - now.anchor.index;
     const before = now.firstId === null ? -1 : list.indexOf(now.firstId);
-    if (index >= 0 && index !== now.anchor.index && (now.pointer || now.top >= 2)) {
-      now.top = index * height + now.anchor.offset;
-      setRoom(now.top + view.size);
-      scroll(now.top);
-      if (before > 0) setAbove((n) => n + before);
-    } else if (before > 0 && !calm() && Date.now() - now.slidAt > 600) {
-      now.slidAt = Date.now();
-      const from = `translateY(${-Math.min(before, 3) * height}px)`;
-      inner.current.animate([{ transform: from }, { transform: 'none' }], { duration: 260, easing: 'cubic-bezier(.2,.7,.2,1)' });
+    if (moved !== 0 && (now.skip > 0 || isHeld())) {
+      const wanted = now.skip + moved;
+      now.skip = Math.max(0, wanted);
+      // Fewer are above than were scrolled past.
+      if (wanted < 0) box.current.scrollTop = now.top += wanted * height;
+      clearTimeout(now.timer);
+      now.timer = setTimeout(letIn, HAND_MS);
+    } else if (before > 0) {
+      slide(before);
     }
-    look(now.top);
+    now.skip = Math.min(now.skip, list.items.length);
+    look();
   }, [version, height]);
+  useEffect(() => () => clearTimeout(now.timer), []);
   return {
-    above,
-    room,
-    onScroll: () => look(box.current.scrollTop),
+    skip,
+    onScroll: () => {
+      now.top = box.current.scrollTop;
+      // Who scrolls up to the top goes on into what waited there.
+      if (now.top < 2 && now.skip > 0) {
+        inner.current.style.height = `${list.items.length * height}px`;
+        now.top = box.current.scrollTop = now.skip * height;
+        now.skip = 0;
+      }
+      look();
+    },
     // Only a hand moves it by some way: a browser also reports a pointer that lies still under a new row.
     onPointerMove: (event) => {
-      if (event.pointerType === 'mouse' && (event.movementX || event.movementY)) here.current.pointer = true;
+      if (event.pointerType === 'mouse' && (event.movementX || event.movementY)) Object.assign(now, { inside: true, movedAt: performance.now() });
     },
-    onPointerLeave: () => { here.current.pointer = false; },
+    onPointerLeave: () => {
+      now.inside = false;
+      letIn();
+    },
     toTop: () => {
-      here.current.pointer = false;
-      box.current.scrollTo({ top: 0, behavior: calm() ? 'auto' : 'smooth' });
+      Object.assign(now, { inside: false, top: 0 });
+      box.current.scrollTop = 0;
+      letIn();
     },
   };
 }
 
 /** j and k, the arrows, Home and End walk through the rows; Enter opens one. While one is open, walking opens the next. */
-function useRowKeys({ list, idOf, height, box, focused, setFocused, selected, onOpen }) {
+function useRowKeys({ list, idOf, height, box, skip, focused, setFocused, selected, onOpen }) {
   const walk = useRef(null);
   const current = useRef(null);
   current.current = { focused, onOpen };
   walk.current = (step) => {
-    const from = list.indexOf(focused ?? selected ?? '');
-    const to = Math.max(0, Math.min(list.items.length - 1, Number.isFinite(step) ? from + step : (step > 0 ? list.items.length - 1 : 0)));
+    const from = Math.max(skip - 1, list.indexOf(focused ?? selected ?? ''));
+    const to = Math.max(skip, Math.min(list.items.length - 1, Number.isFinite(step) ? from + step : (step > 0 ? list.items.length - 1 : 0)));
     const record = list.items[to];
     if (!record) return;
     const id = idOf(record);
-    showRow(box.current, to, height);
+    showRow(box.current, to - skip, height);
     setFocused(id);
     current.current = { ...current.current, focused: id };
     // Where it has just been scrolled into sight it is drawn by the next frame.

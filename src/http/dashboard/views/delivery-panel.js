@@ -5,9 +5,9 @@ import { clock } from '../clock.js';
 import { duration, exactly, toTheMillisecond } from '../format.js';
 import { explain, t, word } from '../i18n.js';
 import { bind } from '../keys.js';
-import { seenHere } from '../screen.js';
+import { seenHere, UNSURE_MS } from '../screen.js';
 import { read, write } from '../session.js';
-import { go, href } from '../store.js';
+import { go, href, walking } from '../store.js';
 import { Button, html, Pill } from '../ui.js';
 
 export function DeliveryPanel({ id, onChanged }) {
@@ -24,7 +24,7 @@ export function DeliveryPanel({ id, onChanged }) {
   };
   useEffect(() => { load(); }, [id]);
   useEffect(() => bind('Escape', close), [id]);
-  useEffect(() => { if (!document.activeElement?.closest('.row')) box.current.focus({ preventScroll: true }); }, [id]);
+  useEffect(() => { if (!walking) box.current.focus({ preventScroll: true }); }, [id]);
 
   async function replay() {
     setBusy(true);
@@ -65,9 +65,12 @@ function Verdict({ delivery, busy, onReplay, answer }) {
 function Timings({ delivery }) {
   const { timings, receivedAt, signedAt } = delivery;
   const seen = seenHere([delivery.proposalId, delivery.prospectId], Date.parse(receivedAt));
+  // The screen's time is this machine's, the others are the server's: shown once the two can be compared.
+  const [compared, setCompared] = useState(clock.uncertainty <= UNSURE_MS);
+  useEffect(() => { if (seen && !compared) clock.settle(UNSURE_MS).then(() => setCompared(clock.uncertainty <= UNSURE_MS)); }, [seen]);
   const steps = timings ? [
     ['verified', timings.verifiedUs], ['taken', timings.takenUs - timings.verifiedUs], ['folded', timings.foldedUs - timings.takenUs],
-    ...(seen ? [['shown', Math.max(0, (seen + clock.offset - Date.parse(receivedAt)) * 1_000 - timings.foldedUs)]] : []),
+    ...(seen && compared ? [['shown', Math.max(0, (seen + clock.offset - Date.parse(receivedAt)) * 1_000 - timings.foldedUs)]] : []),
   ] : [];
   const all = steps.reduce((sum, [, us]) => sum + us, 0) || 1;
   return html`<section class="block"><h3>${t('timings')}</h3>

@@ -45,6 +45,7 @@ function Setup() {
 /** Says that there are samples among the records, and takes them away again. */
 export function SampleBar({ list }) {
   const [busy, setBusy] = useState(false);
+  list.version.value;
   if (!isAdmin.value || !list.items.slice(0, 200).some(isSample)) return null;
   const clear = async () => {
     setBusy(true);

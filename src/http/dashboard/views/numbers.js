@@ -5,7 +5,7 @@ import { Bars, Ranking } from '../charts.js';
 import { duration, percent, VIEWER_ZONE, wholeNumber, zoneName } from '../format.js';
 import { explain, t } from '../i18n.js';
 import { read } from '../session.js';
-import { onEvents } from '../sync.js';
+import { generation, onEvents } from '../sync.js';
 import { html, Select } from '../ui.js';
 
 const SETTLE_MS = 800;
@@ -45,7 +45,7 @@ function useNumbers(days) {
       clearTimeout(timer.current);
       soon();
     };
-  }, [days]);
+  }, [days, generation.value]);
   return state;
 }
 

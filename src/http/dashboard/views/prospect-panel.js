@@ -9,8 +9,8 @@ import { idOfProposal, List } from '../list.js';
 import { remember, userName } from '../people.js';
 import { markRead } from '../read.js';
 import { read, write } from '../session.js';
-import { go, isAdmin } from '../store.js';
-import { onEvents, show, watch } from '../sync.js';
+import { go, isAdmin, walking } from '../store.js';
+import { generation, onEvents, show, watch } from '../sync.js';
 import { toast } from '../toasts.js';
 import { Ago, Button, Dialog, html, isSample, Place, SampleTag, Select, Text } from '../ui.js';
 import { Answer, Marks, When, Where, Why } from './proposal-parts.js';
@@ -28,8 +28,7 @@ export function ProspectPanel({ id, view }) {
   const box = useRef(null);
   useEffect(() => bind('Escape', close), [id, view]);
   useEffect(() => {
-    // Walking through the list keeps the focus there.
-    if (!document.activeElement?.closest('.row')) box.current.focus({ preventScroll: true });
+    if (!walking) box.current.focus({ preventScroll: true });
   }, [id]);
   return html`<aside class="panel" ref=${box} tabIndex="-1" data-testid="panel" aria-label=${t('panel')}>
     ${id === 'new'
@@ -72,7 +71,7 @@ function useProspect(id) {
       if (name === 'prospect:deleted') setState((old) => ({ ...old, gone: true }));
       else if (name.startsWith('prospect:')) take(payload, null);
     }));
-  }, [id]);
+  }, [id, generation.value]);
   return { ...state, take, reload };
 }
 

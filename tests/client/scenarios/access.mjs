@@ -1,0 +1,120 @@
+// For everybody: axe in each view, by keyboard alone, in French.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { live, sees, signIn } from "../desk.mjs";
+import { desk, fixtures, goTo, open, step } from "../stage.mjs";
+
+export async function access(browser) {
+  await desk.replay([`${fixtures}/stories`, `${fixtures}/events`, `${fixtures}/shapes/guests.json`]);
+  const { body: { items: [prospect] } } = await desk.call("GET", "/api/prospects?search=tomoe");
+  const { body: { items: [delivery] } } = await desk.call("GET", "/api/deliveries?status=processed&limit=1");
+  const views = [
+    ["#/prospects", "[data-testid=prospect]"], [`#/prospects/${prospect.id}`, "[data-testid=booking]"], ["#/prospects/new", "[data-testid=prospect-form]"],
+    ["#/agenda", "[data-testid=proposal]"], ["#/numbers", "h1"], ["#/deliveries", "[data-testid=delivery]"], [`#/deliveries/${delivery.id}`, "[data-testid=body]"],
+  ];
+  for (const scheme of ["light", "dark"]) {
+    const page = await open(browser, { colorScheme: scheme, reducedMotion: "reduce" });
+    await page.getByTestId("login-form").waitFor();
+    await axe(page, `log-in, ${scheme}`);
+    await signIn(page, desk);
+    for (const [hash, ready] of views) {
+      await goTo(page, hash);
+      await page.locator(ready).first().waitFor();
+      await axe(page, `${hash}, ${scheme}`);
+    }
+    await goTo(page, "#/agenda");
+    for (const key of ["?", ",", "i"]) {
+      await page.keyboard.press(key);
+      await page.locator("dialog[open]").waitFor();
+      await axe(page, `dialog ${key}, ${scheme}`);
+      await page.keyboard.press("Escape");
+      await page.locator("dialog").waitFor({ state: "detached" });
+    }
+    if (scheme === "dark") continue;
+    await page.setViewportSize({ width: 390, height: 844 });
+    await goTo(page, "#/prospects");
+    await page.locator("[data-testid=prospect]").first().waitFor();
+    await axe(page, "#/prospects on a phone");
+  }
+  await keyboard(browser);
+  await french(browser);
+}
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+async function axe(page, where) {
+  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  const brief = violations.map(({ id, help, nodes }) => ({ id, help, nodes: nodes.slice(0, 3).map((node) => `${node.html.slice(0, 160)} ${node.any[0]?.message ?? ""}`) }));
+  assert.deepEqual(brief, [], where);
+}
+
+async function keyboard(browser) {
+  step("by keyboard alone");
+  const page = await open(browser);
+  const press = async (...keys) => { for (const key of keys) await page.keyboard.press(key); };
+  const focus = (selector) => sees(page, `the focus at ${selector}`, () => page.evaluate((wanted) => document.activeElement.matches(wanted), selector), true);
+  await focus("input[name=email]");
+  await page.keyboard.type(desk.email);
+  await press("Tab");
+  await page.keyboard.type(desk.password);
+  await press("Enter");
+  await live(page);
+  await page.locator("[data-testid=prospect]").first().waitFor();
+  await press("j");
+  await focus("[data-testid=prospect]");
+  const first = await page.evaluate(() => document.activeElement.dataset.id);
+  await press("j");
+  await sees(page, "the next row", () => page.evaluate((id) => document.activeElement.matches("[data-testid=prospect]") && document.activeElement.dataset.id !== id, first), true);
+  await press("k", "Enter");
+  await page.getByTestId("panel-name").waitFor();
+  await press("Escape");
+  await sees(page, "the focus back in its row", () => page.evaluate(() => document.activeElement.dataset.id), first);
+  await press("Enter");
+  await page.getByTestId("panel-name").waitFor();
+  await press("e");
+  await focus("input[name=firstname]");
+  await press("Control+A");
+  await page.keyboard.type("Renamed");
+  await press("Enter");
+  await sees(page, "the new name", async () => (await page.getByTestId("panel-name").innerText()).startsWith("Renamed"), true);
+  await press("Escape");
+  await sees(page, "no panel", () => page.getByTestId("panel").count(), 0);
+  await press("/");
+  await focus("[data-testid=search]");
+  await page.keyboard.type("tomoe");
+  await sees(page, "one row", () => page.locator("[data-testid=prospect]").count(), 1);
+  await press("Escape", "Escape");
+  await press("?");
+  await page.locator("dialog[open] kbd").first().waitFor();
+  await press("Escape");
+  await page.locator("dialog").waitFor({ state: "detached" });
+  await press("g", "a");
+  await page.getByTestId("agenda").getByTestId("proposal").first().waitFor();
+  for (let i = 0; i < 40 && !(await page.evaluate(() => document.activeElement.matches("[data-action=accept]"))); i += 1) await press("Tab");
+  const line = await page.evaluate(() => document.activeElement.closest("[data-testid=proposal]").dataset.id);
+  await press("Enter");
+  await sees(page, "accepted", () => page.locator(`[data-id="${line}"] .pill`).innerText(), "Accepted");
+  await press("g", "d");
+  await page.locator("[data-testid=delivery]").first().waitFor();
+  await press("j", "Enter");
+  await page.getByTestId("body").waitFor();
+}
+
+async function french(browser) {
+  step("in French, and back");
+  const page = await open(browser, { locale: "fr-FR" });
+  await page.getByRole("heading", { name: "Connexion à Bookbell" }).waitFor();
+  await signIn(page, desk);
+  await page.getByRole("link", { name: "Livraisons" }).waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.lang), "fr");
+  await page.keyboard.press(",");
+  await page.getByLabel("Langue").selectOption("en");
+  await page.getByRole("heading", { name: "Settings" }).waitFor();
+  await page.getByLabel("Colors").selectOption("dark");
+  assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), "dark");
+  await page.reload();
+  await page.getByRole("link", { name: "Deliveries" }).waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
+}

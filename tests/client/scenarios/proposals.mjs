@@ -1,0 +1,52 @@
+// Proposals: answered, put away, and marked.
+import assert from "node:assert/strict";
+import { booking, live, sees } from "../desk.mjs";
+import { card, colleague, desk, fixtures, goTo, open, step } from "../stage.mjs";
+
+export async function proposals(browser) {
+  const [anna, ben] = [await colleague(browser), await colleague(browser)];
+  const tab = await open(anna.context());
+  await live(tab);
+  await goTo(ben, "#/agenda");
+  const titled = (n, title) => desk.post(booking(n, { scheduled_event: { ...booking(n).payload.scheduled_event, name: title } }));
+  await titled(1, "First call");
+  await titled(2, "Second call");
+  const line = (title) => ben.getByTestId("agenda").getByTestId("proposal").filter({ hasText: title });
+
+  step("accepted");
+  await card(anna, "First call").locator("[data-action=accept]").click();
+  await sees(ben, "accepted", () => line("First call").locator(".pill").innerText(), "Accepted");
+  await card(anna, "First call").waitFor({ state: "detached" });
+
+  step("rejected with a reason");
+  await card(anna, "Second call").locator("[data-action=reject]").click();
+  await anna.locator("textarea[name=reason]").fill("Not our field");
+  await anna.locator("[data-action=reject-now]").click();
+  await sees(ben, "rejected", () => line("Second call").locator(".pill").innerText(), "Rejected");
+  const { body } = await desk.call("GET", "/api/proposals?status=rejected");
+  assert.equal(body.items[0].history.at(-1).reason, "Not our field");
+
+  step("at most five, put away in every tab");
+  for (let n = 3; n < 10; n += 1) await titled(n, `Call ${n}`);
+  const shown = (page) => () => page.getByTestId("proposals").getByTestId("proposal").count();
+  for (const page of [anna, tab]) await sees(page, "cards", shown(page), 5);
+  await anna.locator(".incoming").getByText("and 2 more").waitFor();
+  await card(anna, "Call 9").locator("[data-action=dismiss]").click();
+  for (const page of [anna, tab]) await card(page, "Call 9").waitFor({ state: "detached" });
+  await sees(tab, "cards", shown(tab), 5);
+  await card(anna, "Call 8").locator("[data-action=view]").click();
+  await anna.getByTestId("panel").getByText("visitor-8@example.org").waitFor();
+
+  step("marks for moved, canceled and no-show; times of both sides");
+  const stories = ["reschedule", "booking-canceled-by-host", "no-show-set-again"].map((name) => `${fixtures}/stories/${name}`);
+  await desk.replay(stories);
+  await line("Moved").first().waitFor();
+  await line("Canceled").first().waitFor();
+  await sees(ben, "no-show", async () => (await desk.call("GET", "/api/proposals?status=no_show")).body.total, 1);
+  const { body: noShow } = await desk.call("GET", "/api/proposals?status=no_show");
+  await goTo(ben, `#/agenda/${noShow.items[0].prospectId}`);
+  await ben.getByTestId("panel").getByText("No-show").waitFor();
+  const time = await line("Call 5").locator(".line-time").innerText();
+  assert.match(time, /^\d\d:\d\d[–-]\d\d:\d\d\s+(\S+, )?.*America\/New York$/s, time);
+  await line("Call 5").getByText("zoom.us").waitFor();
+}
