@@ -5,13 +5,14 @@ import { launch } from "./desk.mjs";
 import { exit, print } from "./lines.mjs";
 import { access } from "./scenarios/access.mjs";
 import { crowd } from "./scenarios/crowd.mjs";
+import { deliveries } from "./scenarios/deliveries.mjs";
 import { gap } from "./scenarios/gap.mjs";
 import { hostile } from "./scenarios/hostile.mjs";
 import { proposals } from "./scenarios/proposals.mjs";
 import { together } from "./scenarios/together.mjs";
 import { desk, pages, scenario } from "./stage.mjs";
 
-const scenarios = { together, proposals, gap, hostile, access, crowd };
+const scenarios = { together, proposals, gap, hostile, deliveries, access, crowd };
 const browser = await launch();
 try {
   await desk.signInByApi();

@@ -39,6 +39,11 @@ async fn hostile_text_stays_text_in_every_view() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn held_deliveries_are_seen_understood_and_released() {
+    play("deliveries", Database::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everybody_can_use_it() {
     play("access", Database::sqlite()).await;
 }
@@ -104,9 +109,10 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(Path::new(FOLDER).join(name)).unwrap()
 }
 
-fn is_served(name: &&String) -> bool {
-    let ends = [".js", ".mjs", ".css", ".svg"];
-    ends.iter().any(|end| name.ends_with(end)) && *name != "vendor/refresh.mjs"
+/// Whether the program serves it; the others are there for those who work on the page.
+fn is_served(name: &str) -> bool {
+    let kind = Path::new(name).extension().and_then(|end| end.to_str());
+    ["js", "mjs", "css", "svg"].map(Some).contains(&kind) && name != "vendor/refresh.mjs"
 }
 
 #[test]
@@ -123,7 +129,7 @@ fn vendored_files_are_those_of_the_manifest() {
     }
     let vendored = files()
         .into_iter()
-        .filter(|name| name.starts_with("vendor/") && is_served(&name));
+        .filter(|name| name.starts_with("vendor/") && is_served(name));
     let vendored: BTreeSet<String> = vendored
         .map(|name| name["vendor/".len()..].into())
         .collect();
@@ -136,7 +142,7 @@ async fn every_file_is_served_and_the_first_load_is_small() {
     let gzip = [("accept-encoding", "br, gzip")];
     let page = get(&app, "/", &gzip).await;
     let mut sum = page.bytes.len();
-    for name in files().iter().filter(is_served) {
+    for name in files().iter().filter(|name| is_served(name)) {
         let path = format!("/assets/{name}");
         let plain = get(&app, &path, &[]).await;
         assert_eq!(
@@ -203,7 +209,7 @@ fn every_text_is_there_in_both_languages() {
     assert_eq!(english, keys("words/fr.js"));
     for name in files()
         .iter()
-        .filter(|name| name.ends_with(".js") && !name.starts_with("words/"))
+        .filter(|name| is_served(name) && !name.starts_with("words/"))
     {
         let code = text(name);
         for (at, start) in code.match_indices("t('") {

@@ -1,0 +1,37 @@
+// Deliveries: one that is held is seen, understood and released.
+import assert from "node:assert/strict";
+import { names, sees } from "../desk.mjs";
+import { colleague, desk, fixtures, goTo, step } from "../stage.mjs";
+
+export async function deliveries(browser) {
+  const [anna, ben] = [await colleague(browser), await colleague(browser)];
+  await goTo(anna, "#/deliveries");
+  step("a late one is held, and everybody hears of it");
+  await desk.replay([`${fixtures}/events/invitee.created.json`], "--skew", "900");
+  await ben.getByTestId("toast").getByText("A delivery was held back").waitFor();
+  const held = anna.getByTestId("delivery").filter({ hasText: "Held" });
+  await held.getByText("Old or future timestamp").waitFor();
+
+  step("why, and what came");
+  await held.click();
+  const panel = anna.getByTestId("panel");
+  await panel.getByText("Its signature is good").waitFor();
+  const shown = JSON.parse(await panel.getByTestId("body").innerText());
+  assert.equal(shown.payload.email, "mirela.vintilescu@example.org");
+  await panel.getByText("calendly-webhook-signature").waitFor();
+
+  step("released");
+  await panel.locator("[data-action=replay]").click();
+  await panel.getByText("Processed again: Processed").waitFor();
+  await sees(ben, "rows", names(ben), ["Mirela Vintilescu"]);
+  await sees(anna, "the verdict in the list", () => anna.getByTestId("delivery").locator(".pill").allInnerTexts(), ["Processed"]);
+  await panel.getByRole("link", { name: "the prospect" }).click();
+  await anna.getByTestId("panel-name").getByText("Mirela Vintilescu").waitFor();
+
+  step("the tail follows what leaves no event, and filters");
+  await goTo(anna, "#/deliveries");
+  await desk.replay([`${fixtures}/events/contact.created.json`]);
+  await sees(anna, "the newest first", () => anna.getByTestId("delivery").locator(".pill").allInnerTexts(), ["Ignored", "Processed"]);
+  await anna.getByTestId("filter-verdict").selectOption("quarantined");
+  await anna.getByText("No deliveries like that").waitFor();
+}
