@@ -25,6 +25,11 @@ const POLICY: &str = "default-src 'self'; script-src 'self' 'sha256-{map}'; styl
 const ASK_FIRST: &str = "no-cache";
 const KEEP: &str = "public, max-age=31536000, immutable";
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Where the page's text has room for the links to all modules.
+const PRELOAD_HERE: &str = "<!-- modulepreload: the program lists all modules here -->";
+
 macro_rules! files {
     ($($name:literal),+ $(,)?) => {
         &[$(($name, include_str!(concat!("dashboard/", $name)))),+]
@@ -114,6 +119,7 @@ impl Site {
             hash.update(text);
         }
         let version = hex::encode(&hash.finalize()[..8]);
+        let page = page.replace(PRELOAD_HERE, &preloads());
         let page = page.replace("/assets/", &format!("/assets/{version}/"));
         let map = BASE64_STANDARD.encode(Sha256::digest(import_map(&page)));
         let policy = HeaderValue::try_from(POLICY.replace("{map}", &map));
@@ -127,6 +133,14 @@ impl Site {
             files: files.collect(),
         }
     }
+}
+
+/// Lets a browser fetch all modules at once, rather than find them one behind the other.
+fn preloads() -> String {
+    let modules = FILES.iter().map(|(name, _)| name);
+    let modules = modules.filter(|name| kind(name) == SCRIPT);
+    let links = modules.map(|name| format!("<link rel=\"modulepreload\" href=\"/assets/{name}\">"));
+    links.collect::<Vec<_>>().join("\n  ")
 }
 
 /// The text between the tags of the page's import map, which the policy allows by its hash.
@@ -180,7 +194,7 @@ fn kind(name: &str) -> &'static str {
         Some("html") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("svg") => "image/svg+xml",
-        _ => "text/javascript; charset=utf-8",
+        _ => SCRIPT,
     }
 }
 

@@ -46,9 +46,9 @@ async function lookUp() {
 
 onEvents((events) => {
   for (const { name, payload } of events) {
-    if (name === 'prospect:created' || name === 'prospect:updated') remember(payload);
-    // Nobody holds every prospect that ever arrived: those that are shown ask again.
-    if (known.size > 5_000) known.clear();
+    if (name === 'prospect:created' || (name === 'prospect:updated' && known.has(payload.id))) remember(payload);
+    // Not every prospect that ever arrived is kept: the oldest goes, and is asked for again where it is shown.
+    if (known.size > 5_000) known.delete(known.keys().next().value);
   }
 });
 

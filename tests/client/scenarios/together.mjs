@@ -1,11 +1,13 @@
 // Two browsers on one account.
 import assert from "node:assert/strict";
 import { badge, booking, live, names, sees } from "../desk.mjs";
+import { print } from "../lines.mjs";
 import { allNames, colleague, desk, goTo, open, row, step } from "../stage.mjs";
 
 export async function together(browser) {
   const [anna, ben] = [await colleague(browser), await colleague(browser)];
   await anna.getByTestId("empty").waitFor();
+  print({ type: "load", ...(await firstLoad(browser)) });
   step("a signed booking rings in both");
   await desk.post(booking(1));
   for (const page of [anna, ben]) {
@@ -42,6 +44,21 @@ export async function together(browser) {
 
   await filters(anna, ben);
   await sessions(anna);
+}
+
+/** How long a first visit takes, and what it takes over the network. */
+async function firstLoad(browser) {
+  const page = await open(browser);
+  await page.getByTestId("login-form").waitFor();
+  const seen = await page.evaluate(() => {
+    const [navigation] = performance.getEntriesByType("navigation");
+    const paint = performance.getEntriesByName("first-contentful-paint")[0];
+    const files = [navigation, ...performance.getEntriesByType("resource")];
+    return { paintMs: Math.round(paint?.startTime ?? 0), loadMs: Math.round(navigation.loadEventEnd), bytes: files.reduce((sum, one) => sum + one.transferSize, 0) };
+  });
+  await page.close();
+  assert.ok(seen.bytes > 50_000 && seen.bytes < 150_000, `the first load took ${seen.bytes} bytes`);
+  return seen;
 }
 
 async function conflict(anna, ben) {
