@@ -62,6 +62,7 @@ export function stop() {
   clearTimeout(timer);
   queue = [];
   liveSince = Infinity;
+  connection.value = 'reconnecting';
   counts.value = null;
   trouble.value = null;
 }

@@ -57,7 +57,9 @@ async function firstLoad(browser) {
     return { paintMs: Math.round(paint?.startTime ?? 0), loadMs: Math.round(navigation.loadEventEnd), bytes: files.reduce((sum, one) => sum + one.transferSize, 0) };
   });
   await page.close();
-  assert.ok(seen.bytes > 50_000 && seen.bytes < 150_000, `the first load took ${seen.bytes} bytes`);
+  // Files from a folder instead of the binary come as they are.
+  const packed = !process.env.BOOKBELL_TEST_ASSETS;
+  if (packed) assert.ok(seen.bytes > 50_000 && seen.bytes < 150_000, `the first load took ${seen.bytes} bytes`);
   return seen;
 }
 

@@ -31,7 +31,7 @@ export function Deliveries({ selected }) {
       <${Switch} label=${t('follow')} checked=${following} onChange=${setFollowing} /></div>
     ${list.state.value === 'ready' && list.items.length === 0
       ? html`<p class="empty-list">${t('deliveries.none')}</p>`
-      : html`<${Table} list=${list} label=${t('nav.deliveries')} testid="deliveries" rowTestid="delivery" idOf=${idOf} heights=${[44, 64]}
+      : html`<${Table} key=${`${status} ${event}`} list=${list} label=${t('nav.deliveries')} testid="deliveries" rowTestid="delivery" idOf=${idOf} heights=${[44, 64]}
           selected=${selected} onOpen=${onOpen} columns=${COLUMNS} row=${Row} />`}
     ${selected && html`<${DeliveryPanel} key=${selected} id=${selected} onChanged=${() => list.refresh()} />`}
   </section>`;
