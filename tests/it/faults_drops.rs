@@ -1,7 +1,5 @@
 //! The line between a client and the server is cut again and again while bookings flow.
 
-use std::time::Duration;
-
 use crate::support::database::Database;
 use crate::support::faults::{Audience, People, expect_nothing_lost};
 use crate::support::on_each_database;
@@ -28,10 +26,8 @@ async fn a_line_that_is_cut_again_and_again_loses_nothing(database: Database) {
     for () in Rounds::new(6) {
         let before = audience.connects();
         sender.advance(scaled(40, 150)).await;
-        let silent = chance.ms_below(cut_ms());
-        proxy
-            .cut(silent, Duration::from_millis(cut_ms()) - silent)
-            .await;
+        let (silent, down) = chance.split_ms(cut_ms());
+        proxy.cut(silent, down).await;
         cuts += 1;
         audience.all_connect_after(&before).await;
     }

@@ -67,11 +67,13 @@ impl Machine {
     /// How long the write-ahead log was when it was last synced.
     fn synced(&self) -> usize {
         let notes = std::fs::read_to_string(&self.notes).unwrap();
-        let of_wal = notes.lines().filter_map(|line| {
+        let mut of_wal = notes.lines().filter_map(|line| {
             let (length, path) = line.split_once(' ')?;
             path.ends_with("bookbell.db-wal").then_some(length)
         });
-        of_wal.last().map_or(0, |length| length.parse().unwrap())
+        of_wal
+            .next_back()
+            .map_or(0, |length| length.parse().unwrap())
     }
 
     /// Copies the files while the server writes. A reader that began before keeps what came since

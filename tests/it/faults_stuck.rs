@@ -5,13 +5,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
+use tokio_tungstenite::WebSocketStream;
 
 use crate::support::api::Api;
 use crate::support::database::Database;
 use crate::support::faults::median;
 use crate::support::load::booking;
-use crate::support::process::{open_sockets, resident_mib};
+use crate::support::process::{held, resident_mib};
 use crate::support::server::Server;
 use crate::support::soak::{Rounds, scaled};
 use crate::support::stuck;
@@ -39,6 +41,56 @@ async fn hear(api: &Api, clients: &mut Subscriber, numbers: std::ops::Range<u32>
     took
 }
 
+/// Clients that read nothing, one that reads slowly, and the ports of those that read nothing.
+struct Hung {
+    dead: Vec<WebSocketStream<TcpStream>>,
+    _polling: TcpStream,
+    ports: Vec<u16>,
+    slow: JoinHandle<String>,
+}
+
+async fn hang(server: &Server, token: &str) -> Hung {
+    let mut dead = Vec::new();
+    for _ in 0..scaled(10, 100) {
+        let narrow = stuck::narrow(&server.url).await;
+        dead.push(stuck::websocket(narrow, token).await);
+    }
+    let polling = stuck::polling(&server.api(), token).await;
+    let streams = dead.iter().map(WebSocketStream::get_ref);
+    let streams = streams.chain([&polling]);
+    let ports = streams.map(|stream| stream.local_addr().unwrap().port());
+    let ports = ports.collect();
+    let wide = TcpStream::connect(address(server)).await.unwrap();
+    let slow = stuck::websocket(wide, token).await;
+    Hung {
+        dead,
+        _polling: polling,
+        ports,
+        slow: tokio::spawn(stuck::read_slowly(slow)),
+    }
+}
+
+fn address(server: &Server) -> &str {
+    server.url.trim_start_matches("http://")
+}
+
+/// Waits until the server has closed its side of all of them.
+async fn let_go(server: &Server, ports: &[u16]) {
+    let began = Instant::now();
+    let (_, port) = address(server).split_once(':').unwrap();
+    let port = port.parse().unwrap();
+    let mut ticks = interval(Duration::from_millis(100));
+    loop {
+        let left = held(port, ports);
+        if left == 0 {
+            return;
+        }
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_secs(30), "{left} are held");
+        ticks.tick().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_take_nothing_are_let_go_and_nobody_notices() {
     let mut server = Server::start(Database::sqlite());
@@ -54,54 +106,23 @@ async fn clients_that_take_nothing_are_let_go_and_nobody_notices() {
     next += 20;
     for () in Rounds::new(1) {
         let memory = resident_mib(server.pid());
-        let before = open_sockets(server.pid());
-        let mut dead = Vec::new();
-        for _ in 0..scaled(10, 100) {
-            let narrow = stuck::narrow(&server.url).await;
-            dead.push(stuck::websocket(narrow, &token).await);
-        }
-        let poll = stuck::polling(&api, &token).await;
-        let address = server.url.trim_start_matches("http://");
-        let wide = TcpStream::connect(address).await.unwrap();
-        let slow = stuck::websocket(wide, &token).await;
-        let slow = tokio::spawn(stuck::read_slowly(slow));
-        let hung = median(hear(&api, &mut clients, next..next + 100).await);
+        let hung = hang(&server, &token).await;
+        assert!(!hung.dead.is_empty());
+        let heard = median(hear(&api, &mut clients, next..next + 100).await);
         next += 100;
-        let posted = Instant::now();
-        assert!(
-            hung < 10 * quiet + Duration::from_millis(300),
-            "{hung:?} after {quiet:?}"
-        );
-        println!("{hung:?} instead of {quiet:?}");
+        let bound = 10 * quiet + Duration::from_millis(300);
+        assert!(heard < bound, "{heard:?} after {quiet:?}");
         let grown = resident_mib(server.pid()).saturating_sub(memory);
-        println!("{grown} MiB more");
         assert!(grown < scaled(160, 800), "{grown} MiB more");
-
-        // The slow one is still there, and the readers' own: they may have changed theirs.
-        let mut ticks = interval(Duration::from_millis(100));
-        loop {
-            let open = open_sockets(server.pid());
-            if open.difference(&before).count() <= 3 {
-                break;
-            }
-            assert!(
-                posted.elapsed() < Duration::from_secs(30),
-                "{} too many",
-                open.len()
-            );
-            ticks.tick().await;
-        }
-        if slow.is_finished() {
-            panic!("who reads slowly was let go: {}", slow.await.unwrap());
-        }
+        let_go(&server, &hung.ports).await;
+        let slow = hung.slow;
+        assert!(!slow.is_finished(), "let go: {}", slow.await.unwrap());
         slow.abort();
-        drop((dead, poll));
     }
     for id in ["polling", "websocket"] {
         assert_eq!(clients.number_of(id, "disconnect"), 0, "{id}");
     }
-    let narrow = stuck::narrow(&server.url).await;
-    let _dead = stuck::websocket(narrow, &token).await;
+    let _hung = hang(&server, &token).await;
     let bookings: Vec<_> = (next..next + 100).map(long_booking).collect();
     for reply in join_all(bookings.iter().map(|body| api.deliver(body))).await {
         reply.expect(200);

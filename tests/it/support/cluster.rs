@@ -37,10 +37,10 @@ impl Cluster {
             address: lasting_address(),
             server: None,
         };
-        let mut make = this.program("initdb");
-        make.args(["-U", "postgres", "--auth=trust", "--no-sync"]);
-        make.args(["--encoding=UTF8", "--locale=C.UTF-8"]);
-        let made = finish(&mut make, "");
+        let mut initdb = this.program("initdb");
+        initdb.args(["-U", "postgres", "--auth=trust", "--no-sync"]);
+        initdb.args(["--encoding=UTF8", "--locale=C.UTF-8"]);
+        let made = finish(&mut initdb, "");
         let said = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "{said}");
         this.resume().await;

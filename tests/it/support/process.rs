@@ -17,3 +17,16 @@ pub fn resident_mib(pid: u32) -> u64 {
     let kib = resident.unwrap().trim().trim_end_matches(" kB");
     kib.parse::<u64>().unwrap() / 1024
 }
+
+/// How many of these connections the server's process still holds, by the ports of their clients.
+/// One that it closed is gone, or belongs to no file any more.
+pub fn held(server_port: u16, client_ports: &[u16]) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |address: &str| u16::from_str_radix(address.split(':').nth(1)?, 16).ok();
+    let is_held = |line: &&str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let client = port(columns[2]).is_some_and(|port| client_ports.contains(&port));
+        client && port(columns[1]) == Some(server_port) && columns[9] != "0"
+    };
+    table.lines().skip(1).filter(is_held).count()
+}

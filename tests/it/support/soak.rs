@@ -78,4 +78,13 @@ impl Chance {
     pub fn ms_below(&mut self, end: u64) -> Duration {
         Duration::from_micros(self.below(end * 1000))
     }
+
+    /// So many milliseconds, in two parts.
+    pub fn split_ms(&mut self, ms: u64) -> (Duration, Duration) {
+        let first = self.below(ms + 1);
+        (
+            Duration::from_millis(first),
+            Duration::from_millis(ms - first),
+        )
+    }
 }
