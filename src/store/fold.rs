@@ -7,7 +7,7 @@ use super::error::Result;
 use super::json;
 use super::record::record;
 use super::sql::{Arg, Db, Insert, args};
-use super::{deliveries, proposals, prospects, users};
+use super::{deliveries, proposals, prospects, search, users};
 use crate::domain::delivery::Delivery;
 use crate::domain::ids::Id;
 use crate::domain::invitee::{InviteeFacts, InviteeUri};
@@ -255,6 +255,7 @@ pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Res
     db.execute_in(delete, gone_proposals.into_iter().map(Id::as_str))
         .await?;
     let delete = "DELETE FROM prospect WHERE id IN {keys}";
+    search::forget(db, &gone).await?;
     db.execute_in(delete, gone.into_iter().map(Id::as_str))
         .await?;
     Ok(())

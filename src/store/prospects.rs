@@ -5,6 +5,7 @@ use super::error::{Error, Result};
 use super::json;
 pub use super::listing::{Filter, OwnerFilter, Sort, list, sort_key};
 use super::record::record;
+use super::search;
 use super::sql::{Arg, Db, Insert, args};
 use crate::domain::email::Email;
 use crate::domain::ids::Id;
@@ -237,6 +238,7 @@ pub async fn delete(db: &mut Db<'_>, prospect: &Prospect) -> Result<()> {
     let sql = "DELETE FROM prospect WHERE id = $1 AND version = $2";
     let mut change = Change::default();
     change.leave_prospects(db, &[&prospect.id]).await?;
+    search::forget(db, &[&prospect.id]).await?;
     match db
         .execute(sql, args![&prospect.id, prospect.version])
         .await?

@@ -43,6 +43,10 @@ const TRIGRAMS: usize = 32;
 struct Engine {
     index: &'static str,
     index_many: &'static str,
+    /// Forgets prospects that are about to be deleted: later nobody knows their numbers.
+    forget: Option<&'static str>,
+    /// Forgets those that the log names and that are gone.
+    forget_gone: Option<&'static str>,
     count: &'static str,
     hits: &'static str,
     pending: &'static str,
@@ -53,6 +57,10 @@ const FTS5: Engine = Engine {
         SELECT n, search_text FROM prospect WHERE id IN {keys}",
     index_many: "INSERT OR REPLACE INTO prospect_search (rowid, text) \
         SELECT n, search_text FROM prospect WHERE id > $1 AND id <= $2",
+    forget: Some(
+        "DELETE FROM prospect_search WHERE rowid IN (SELECT n FROM prospect WHERE id IN {keys})",
+    ),
+    forget_gone: None,
     count: "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT rowid FROM prospect_search \
         WHERE prospect_search MATCH ? LIMIT ?)",
     hits: "n IN (SELECT n FROM (SELECT rowid AS n FROM prospect_search \
@@ -68,6 +76,12 @@ const PG_TRGM: Engine = Engine {
     index_many: "INSERT INTO prospect_search (prospect_id, text) \
         SELECT id, search_text FROM prospect WHERE id > $1 AND id <= $2 \
         ON CONFLICT (prospect_id) DO UPDATE SET text = excluded.text",
+    // Whoever deletes would wait for rows that a step holds, and a step for those of a deletion.
+    forget: None,
+    forget_gone: Some(
+        "DELETE FROM prospect_search WHERE prospect_id IN {keys} \
+         AND NOT EXISTS (SELECT 1 FROM prospect WHERE prospect.id = prospect_search.prospect_id)",
+    ),
     count: "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT prospect_id FROM prospect_search \
         WHERE text LIKE ? LIMIT ?) AS found",
     hits: "id IN (SELECT id FROM (SELECT prospect_id AS id FROM prospect_search \
@@ -142,9 +156,26 @@ pub async fn step(db: &mut Db<'_>, limit: i64) -> Result<bool> {
         return Ok(false);
     }
     let ids: BTreeSet<String> = changed.into_iter().map(|(_, id)| id).collect();
-    let index = Engine::of(db).index;
-    db.execute_in(index, ids.iter().map(String::as_str)).await?;
+    let ids = || ids.iter().map(String::as_str);
+    let engine = Engine::of(db);
+    db.execute_in(engine.index, ids()).await?;
+    if let Some(forget_gone) = engine.forget_gone {
+        db.execute_in(forget_gone, ids()).await?;
+    }
     Ok(full)
+}
+
+/// Takes prospects out of the index that are about to be deleted, so that nothing is left of
+/// them there; on Postgres the next step does.
+///
+/// # Errors
+/// [`Error::Database`].
+pub(super) async fn forget(db: &mut Db<'_>, ids: &[&Id]) -> Result<()> {
+    if let Some(forget) = Engine::of(db).forget {
+        db.execute_in(forget, ids.iter().map(|id| id.as_str()))
+            .await?;
+    }
+    Ok(())
 }
 
 /// Fills the index with the prospects after `filled`, for the first time.
@@ -175,7 +206,7 @@ async fn changed(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<(Seq, St
         id: String,
     }
     let sql = "SELECT seq, payload FROM event WHERE seq > $1 \
-        AND name IN ('prospect:created', 'prospect:updated') ORDER BY seq LIMIT $2";
+        AND name IN ('prospect:created', 'prospect:updated', 'prospect:deleted') ORDER BY seq LIMIT $2";
     let rows: Vec<(Seq, String)> = db.fetch(sql, args![since, limit]).await?;
     let read = |(seq, payload): (Seq, String)| {
         let named: Named =

@@ -123,6 +123,7 @@ on_both! {
         assert_eq!(emails(&app, "noor").await, [] as [&str; 0]);
         assert_eq!(emails(&app, "other@").await.len(), 1);
         index(&app).await;
+        assert!(!is_indexed(&app, "noo").await, "something is left of whom was deleted");
         assert_eq!(emails(&app, "noor").await, [] as [&str; 0]);
         assert_eq!(emails(&app, "other@").await.len(), 1);
     }
