@@ -72,6 +72,10 @@ CREATE INDEX prospect_source ON prospect (source, created_ms, id)
     WHERE source <> 'calendly';
 CREATE INDEX prospect_owner_source
     ON prospect (COALESCE(owner_id, ''), source, created_ms, id) WHERE source <> 'calendly';
+CREATE INDEX prospect_source_updated ON prospect (source, updated_ms, id)
+    WHERE source <> 'calendly';
+CREATE INDEX prospect_owner_source_updated
+    ON prospect (COALESCE(owner_id, ''), source, updated_ms, id) WHERE source <> 'calendly';
 
 -- How many records there are of each kind, kept in the transaction that changes them, so that
 -- nobody has to count millions. `owner_key` is an owner, '' for nobody, '*' for all together;

@@ -151,8 +151,9 @@ impl Filter {
         });
         let source_leads = !status_leads
             && self.source.is_some_and(is_rare_source)
-            && matches!(form, Form::InOrder(Sort::Created(_)) | Form::Gathered);
+            && !matches!(form, Form::InOrder(Sort::Name) | Form::Checked);
         let by_all = !status_leads
+            && !source_leads
             && matches!(
                 form,
                 Form::InOrder(Sort::Updated | Sort::Name) | Form::Checked

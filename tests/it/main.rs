@@ -15,6 +15,7 @@ mod support;
 mod architecture;
 mod folding;
 mod log;
+mod migrations;
 mod ownership;
 
 mod browser;

@@ -1,0 +1,82 @@
+//! A database of the first version, with data in it, is brought up to date.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Connection, PgConnection, SqlSafeStr, SqliteConnection};
+
+use crate::support::database::Database;
+use crate::support::on_each_database;
+
+on_each_database![what_the_first_version_kept_is_there_and_counted];
+
+async fn first_version(database: &Database) {
+    let sqlite = database.url.starts_with("sqlite:");
+    let text = if sqlite {
+        include_str!("../../migrations/sqlite/0001_start.sql")
+    } else {
+        include_str!("../../migrations/postgres/0001_start.sql")
+    };
+    let (name, kind) = (Cow::Borrowed("start"), MigrationType::Simple);
+    let migration = Migration::new(1, name, kind, text.into_sql_str(), false);
+    let migrator = Migrator::with_migrations(vec![migration]);
+    if sqlite {
+        let url = format!("{}?mode=rwc", database.url);
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        migrator.run(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    } else {
+        let mut connection = PgConnection::connect(&database.url).await.unwrap();
+        migrator.run(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+    let data = "INSERT INTO app_user (id, email, email_key, name, role, password_hash, created_ms, \
+         updated_ms, version) VALUES ('u', 'u@x.example', 'u@x.example', 'U', 'admin', 'x', 1, 1, 1); \
+         INSERT INTO prospect (id, owner_id, conversation_id, email, email_key, status, source, \
+         tracking, edited, profile, form_only, name_key, search_text, created_ms, updated_ms, \
+         version) VALUES \
+         ('p1', 'u', 'c1', 'a@x.example', 'a@x.example', 'won', 'manual', '{}', '[]', '{}', false, \
+          'a', 'a@x.example', 1, 1, 1), \
+         ('p2', NULL, 'c2', 'b@x.example', 'b@x.example', 'new', 'calendly', '{}', '[]', '{}', \
+          false, 'b', 'b@x.example', 2, 2, 1); \
+         INSERT INTO proposal (id, prospect_id, conversation_id, owner_id, status, hosts, guests, \
+         answers, tracking, history, source, decisions, edited, created_ms, updated_ms, version) \
+         VALUES ('q', 'p1', 'c1', 'u', 'pending', '[]', '[]', '[]', '{}', '[]', 'calendly', '[]', \
+         '[]', 1, 1, 1)";
+    database.execute(data).await;
+}
+
+async fn what_the_first_version_kept_is_there_and_counted(database: Database) {
+    first_version(&database).await;
+    let store = bookbell::store::Store::open(&database.url).await.unwrap();
+    let mut reader = store.read().await.unwrap();
+    let sql = "SELECT record, owner_key, status, kind, n FROM record_count \
+        ORDER BY record, owner_key, status";
+    let rows: Vec<(String, String, String, String, i64)> =
+        reader.db().fetch(sql, Vec::new()).await.unwrap();
+    let rows: Vec<String> = rows
+        .into_iter()
+        .map(|(a, b, c, d, n)| format!("{a} {b} {c} {d} {n}"))
+        .collect();
+    let mut expected = vec![
+        "prospect  new calendly 1",
+        "prospect * new calendly 1",
+        "prospect * won manual 1",
+        "prospect u won manual 1",
+        "proposal * pending  1",
+        "proposal u pending  1",
+    ];
+    let mut rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    rows.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(rows, expected);
+    // The proposal still refers to its prospect.
+    let sql =
+        "SELECT prospect.id FROM proposal JOIN prospect ON prospect.id = proposal.prospect_id";
+    let joined: Vec<(String,)> = reader.db().fetch(sql, Vec::new()).await.unwrap();
+    assert_eq!(joined, [("p1".to_owned(),)]);
+    drop(reader);
+    let mut tx = store.begin().await.unwrap();
+    let delete = "DELETE FROM prospect WHERE id = 'p1'";
+    assert!(tx.db().execute(delete, Vec::new()).await.is_err());
+}
