@@ -100,8 +100,6 @@ pub(super) enum Form {
     InOrder(Sort),
     /// So that an index finds the few there are; they are sorted then.
     Gathered,
-    /// So that no index is used: each record is checked.
-    Checked,
 }
 
 impl Filter {
@@ -147,17 +145,14 @@ impl Filter {
         let status_leads = self.status.is_some_and(|status| match form {
             Form::InOrder(Sort::Created(_)) | Form::Gathered => true,
             Form::InOrder(Sort::Updated) => status != ProspectStatus::New,
-            Form::InOrder(Sort::Name) | Form::Checked => false,
+            Form::InOrder(Sort::Name) => false,
         });
         let source_leads = !status_leads
             && self.source.is_some_and(is_rare_source)
-            && !matches!(form, Form::InOrder(Sort::Name) | Form::Checked);
+            && form != Form::InOrder(Sort::Name);
         let by_all = !status_leads
             && !source_leads
-            && matches!(
-                form,
-                Form::InOrder(Sort::Updated | Sort::Name) | Form::Checked
-            );
+            && matches!(form, Form::InOrder(Sort::Updated | Sort::Name));
         let by_owner = form == Form::InOrder(Sort::Created(Direction::Ascending))
             || form == Form::InOrder(Sort::Created(Direction::Descending));
         match self.scope() {

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde::Deserialize;
 
 use super::error::{Error, Result};
-use super::listing::{self, Filter, Form, Sort};
+use super::listing::{self, Filter, Form, Scope, Sort};
 use super::paging::{self, Direction, Found, Page, Position, SortKey};
 use super::prospects::{self, Row, select};
 use super::record::record;
@@ -47,7 +47,6 @@ struct Engine {
     forget: Option<&'static str>,
     /// Forgets those that the log names and that are gone.
     forget_gone: Option<&'static str>,
-    count: &'static str,
     hits: &'static str,
     pending: &'static str,
 }
@@ -61,8 +60,6 @@ const FTS5: Engine = Engine {
         "DELETE FROM prospect_search WHERE rowid IN (SELECT n FROM prospect WHERE id IN {keys})",
     ),
     forget_gone: None,
-    count: "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT rowid FROM prospect_search \
-        WHERE prospect_search MATCH ? LIMIT ?)",
     hits: "n IN (SELECT n FROM (SELECT rowid AS n FROM prospect_search \
         WHERE prospect_search MATCH ? LIMIT ?)",
     pending: " UNION ALL SELECT n FROM prospect WHERE id IN (",
@@ -82,8 +79,6 @@ const PG_TRGM: Engine = Engine {
         "DELETE FROM prospect_search WHERE prospect_id IN {keys} \
          AND NOT EXISTS (SELECT 1 FROM prospect WHERE prospect.id = prospect_search.prospect_id)",
     ),
-    count: "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT prospect_id FROM prospect_search \
-        WHERE text LIKE ? LIMIT ?) AS found",
     hits: "id IN (SELECT id FROM (SELECT prospect_id AS id FROM prospect_search \
         WHERE text LIKE ? LIMIT ?) AS found",
     pending: " UNION ALL SELECT id FROM prospect WHERE id IN (",
@@ -303,6 +298,10 @@ record! {
         created_ms: i64,
         updated_ms: i64,
         name_key: String,
+        search_text: String,
+        owner_id: Option<String>,
+        status: String,
+        source: String,
     }
 }
 
@@ -319,27 +318,29 @@ async fn hits(db: &mut Db<'_>, filter: &Filter, text: &str, query: &str) -> Resu
     if state.filled_id.is_some() || state.indexed_seq < events::extent(db).await?.floor {
         return Ok(None);
     }
-    let engine = Engine::of(db);
-    let (sql, args) = Sql::update(engine.count, args![query, GATHERED + 1]).build();
-    let all = db.fetch_int(sql, args).await? <= GATHERED;
-    // Read after the index, so that what was indexed meanwhile is found twice rather than never.
     let pending = changed(db, state.indexed_seq, PENDING + 1).await?;
     if pending.len() > usize::try_from(PENDING).unwrap_or(usize::MAX) {
         return Ok(None);
     }
     let ids: BTreeSet<String> = pending.into_iter().map(|(_, id)| id).collect();
-    let mut sql = Sql::new("SELECT id, created_ms, updated_ms, name_key FROM prospect");
-    sql.filter(engine.hits, args![query, GATHERED]);
+    let unsure = ids.len();
+    let engine = Engine::of(db);
+    let mut sql = Sql::new(
+        "SELECT id, created_ms, updated_ms, name_key, search_text, owner_id, status, source \
+         FROM prospect",
+    );
+    sql.filter(engine.hits, args![query, GATHERED + 1]);
     if !ids.is_empty() {
         sql.push(engine.pending, args![]);
         sql.push_list(ids.into_iter().map(Into::into).collect());
         sql.push(")", args![]);
     }
     sql.push(")", args![]);
-    compare(&mut sql, text);
-    filter.apply(&mut sql, Form::Checked);
     let (sql, args) = sql.build();
-    let keys = db.fetch(sql, args).await?;
+    let mut keys: Vec<Hit> = db.fetch(sql, args).await?;
+    // A hit whose prospect is gone is no row; the log still names each such prospect.
+    let all = keys.len() + unsure <= usize::try_from(GATHERED).unwrap_or(usize::MAX);
+    keys.retain(|hit| hit.search_text.contains(text) && hit.fits(filter));
     Ok(Some(Hits { keys, all }))
 }
 
@@ -372,6 +373,21 @@ async fn gathered(
 }
 
 impl Hit {
+    fn fits(&self, filter: &Filter) -> bool {
+        let owned = match filter.scope() {
+            Scope::Everybodys => true,
+            Scope::Of(owner) => self.owner_id.as_deref().unwrap_or_default() == owner,
+            Scope::Nothing => false,
+        };
+        let status = filter
+            .status
+            .is_none_or(|status| status.name() == self.status);
+        let source = filter
+            .source
+            .is_none_or(|source| source.name() == self.source);
+        owned && status && source
+    }
+
     fn sort_key(&self, sort: Sort) -> SortKey {
         match sort {
             Sort::Created(_) => SortKey::Int(self.created_ms),
