@@ -5,8 +5,10 @@ use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::QueryScalar;
 use sqlx::{AssertSqlSafe, Postgres};
 
+use super::dialect;
 use super::error::Result;
-use super::sql::{Arg, Insert};
+use super::inserts::Insert;
+use super::sql::Arg;
 
 /// The values of one column.
 #[derive(Debug)]
@@ -90,6 +92,19 @@ pub(super) async fn insert(c: &mut PgConnection, inserts: Vec<Insert>) -> Result
     Ok(written.into_iter().map(i64::unsigned_abs).collect())
 }
 
+/// Appends events to the log, given as rows of id, name, payload, user and whether admins hear of
+/// it; answers the last one's position.
+pub(super) async fn append(
+    c: &mut PgConnection,
+    count: i64,
+    at_ms: i64,
+    rows: Vec<Vec<Arg>>,
+) -> Result<i64> {
+    let query = sqlx::query_scalar(dialect::APPEND_POSTGRES);
+    let query = bound(query.bind(count).bind(at_ms), by_column(rows));
+    Ok(query.fetch_one(c).await?)
+}
+
 /// `$1::TEXT[], $2::BIGINT[]` for two columns, where `before` placeholders are taken.
 fn casts(columns: &[Column], before: usize) -> String {
     let cast =
@@ -98,9 +113,9 @@ fn casts(columns: &[Column], before: usize) -> String {
     list.join(", ")
 }
 
-type Query<'q> = QueryScalar<'q, Postgres, Vec<i64>, PgArguments>;
+type Query<'q, T> = QueryScalar<'q, Postgres, T, PgArguments>;
 
-fn bound(query: Query<'_>, columns: Vec<Column>) -> Query<'_> {
+fn bound<T>(query: Query<'_, T>, columns: Vec<Column>) -> Query<'_, T> {
     columns
         .into_iter()
         .fold(query, |query, column| match column {

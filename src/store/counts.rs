@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::error::Result;
-use super::sql::{Arg, Db, Insert, Sql, args};
+use super::inserts::Insert;
+use super::sql::{Arg, Db, Sql, args};
 use crate::domain::delivery::Delivery;
 use crate::domain::ids::Id;
 use crate::domain::proposal::Proposal;

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 
 use super::counts::{self, Change, Counted, Which};
 use super::error::{Error, Result};
+use super::inserts::Insert;
 use super::paging::{self, Found, Order, Page, Position, SortKey};
 use super::record::record;
-use super::sql::{Arg, Db, Insert, Sql, args};
+use super::sql::{Arg, Db, Sql, args};
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason, Standing};
 use crate::domain::ids::Id;
 use bytes::Bytes;

@@ -28,9 +28,17 @@ pub(super) const TAKE_SEQ_SQLITE: [&str; 2] = [
     "SELECT head_seq FROM event_log WHERE id = 1",
 ];
 
-/// The same on Postgres in one round trip, and tells the other nodes once it is committed.
-pub(super) const TAKE_SEQ_POSTGRES: &str = "UPDATE event_log SET head_seq = head_seq + $1 \
-     WHERE id = 1 RETURNING head_seq, CAST(pg_notify('bookbell_events', '') AS TEXT)";
+/// The same on Postgres, which appends the events, made at `$2`, in the same round trip, so that
+/// other nodes wait for the counter's row only until the commit that follows. They are told once
+/// it is committed.
+pub(super) const APPEND_POSTGRES: &str = "WITH taken AS (UPDATE event_log \
+     SET head_seq = head_seq + $1 WHERE id = 1 \
+     RETURNING head_seq, pg_notify('bookbell_events', '')), \
+     appended AS (INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins) \
+     SELECT taken.head_seq - $1 + e.n, e.id, $2, e.name, e.payload, e.user_id, e.admins \
+     FROM taken, UNNEST($3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::BOOLEAN[]) \
+     WITH ORDINALITY AS e (id, name, payload, user_id, admins, n)) \
+     SELECT head_seq FROM taken";
 
 /// The channel on which nodes tell each other that the log has grown.
 pub const EVENTS_CHANNEL: &str = "bookbell_events";

@@ -1,9 +1,11 @@
 //! The event log: one counter, one table.
 
+use super::columns;
 use super::dialect;
 use super::error::{Error, Result};
+use super::inserts::Insert;
 use super::record::record;
-use super::sql::{Arg, Db, Insert, Sql, args};
+use super::sql::{Arg, Db, Sql, args};
 use crate::domain::event::{Audience, Event, NewEvent, Seq};
 use crate::domain::ids::{Id, Ids};
 use crate::domain::user::Caller;
@@ -69,54 +71,55 @@ pub(super) async fn append(
     ids: &dyn Ids,
 ) -> Result<Vec<Event>> {
     let count = i64::try_from(events.len()).map_err(|_| Error::Corrupt("the batch's size"))?;
-    let head = take_seq(db, count).await?;
-    let number = |(event, seq): (NewEvent, Seq)| Event {
+    let ids: Vec<Id> = events.iter().map(|_| ids.new_id(now_ms)).collect();
+    let rows = |first: Seq| {
+        let rows = events.iter().zip(&ids).zip(first..);
+        rows.map(|((event, id), seq)| row_of(event, id, seq, now_ms))
+    };
+    let head = match db {
+        Db::Postgres(c) => {
+            // The statement numbers and dates them itself.
+            let rows = rows(0)
+                .map(|row| [&row[1..2], &row[3..]].concat())
+                .collect();
+            columns::append(c, count, now_ms, rows).await?
+        }
+        Db::Sqlite(_) | Db::Embedded(_) => {
+            let head = take_seq(db, count).await?;
+            let insert = Insert {
+                head: "INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins)",
+                tail: "",
+                rows: rows(head - count + 1).collect(),
+                all: true,
+            };
+            db.insert(vec![insert]).await?;
+            head
+        }
+    };
+    let number = |((event, id), seq): ((NewEvent, Id), Seq)| Event {
         seq,
-        id: ids.new_id(now_ms),
+        id,
         at_ms: now_ms,
         name: event.name.to_owned(),
         payload: event.payload,
         audience: event.audience,
     };
-    let events: Vec<Event> = events
-        .into_iter()
-        .zip(head - count + 1..)
-        .map(number)
-        .collect();
-    let insert = Insert {
-        head: "INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins)",
-        tail: "",
-        rows: events.iter().map(row_of).collect(),
-        all: true,
-    };
-    db.insert(vec![insert]).await?;
-    Ok(events)
+    let numbered = events.into_iter().zip(ids).zip(head - count + 1..);
+    Ok(numbered.map(number).collect())
 }
 
 async fn take_seq(db: &mut Db<'_>, count: i64) -> Result<Seq> {
-    let head: Option<i64> = match db {
-        Db::Sqlite(_) | Db::Embedded(_) => {
-            let [take, read] = dialect::TAKE_SEQ_SQLITE;
-            db.execute(take, args![count]).await?;
-            let row: Option<(i64,)> = db.fetch_one(read, args![]).await?;
-            row.map(|(head,)| head)
-        }
-        Db::Postgres(_) => {
-            let row: Option<(i64, Option<String>)> = db
-                .fetch_one(dialect::TAKE_SEQ_POSTGRES, args![count])
-                .await?;
-            row.map(|(head, _)| head)
-        }
-    };
-    head.ok_or(Error::Corrupt("the event counter"))
+    let [take, read] = dialect::TAKE_SEQ_SQLITE;
+    db.execute(take, args![count]).await?;
+    db.fetch_int(read, args![]).await
 }
 
-fn row_of(event: &Event) -> Vec<Arg> {
+fn row_of(event: &NewEvent, id: &Id, seq: Seq, at_ms: i64) -> Vec<Arg> {
     args![
-        event.seq,
-        &event.id,
-        event.at_ms,
-        event.name.as_str(),
+        seq,
+        id,
+        at_ms,
+        event.name,
         event.payload.as_str(),
         event.audience.user.as_ref(),
         event.audience.admins,

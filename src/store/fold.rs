@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::counts::Change;
 use super::error::Result;
+use super::inserts::Insert;
 use super::json;
 use super::record::record;
-use super::sql::{Arg, Db, Insert, args};
+use super::sql::{Arg, Db, args};
 use super::{deliveries, proposals, prospects, search, users};
 use crate::domain::delivery::Delivery;
 use crate::domain::ids::Id;

@@ -12,6 +12,7 @@ pub mod events;
 pub mod failures;
 pub mod fold;
 pub mod held;
+pub mod inserts;
 mod json;
 mod listing;
 mod migrations;

@@ -2,11 +2,12 @@
 
 use super::counts::{Change, Counted, Which};
 use super::error::{Error, Result};
+use super::inserts::Insert;
 use super::json;
 use super::listing::{OwnerFilter, Scope, filter_owner};
 use super::paging::{self, Direction, Found, Order, Page, SortKey};
 use super::record::record;
-use super::sql::{Arg, Db, Insert, Sql, args};
+use super::sql::{Arg, Db, Sql, args};
 use crate::domain::ids::Id;
 use crate::domain::invitee::InviteeUri;
 use crate::domain::proposal::{Appointment, NoShow, Proposal, ProposalStatus};

@@ -2,11 +2,12 @@
 
 use super::counts::{self, Change, Counted, Which};
 use super::error::{Error, Result};
+use super::inserts::Insert;
 use super::json;
 pub use super::listing::{Filter, OwnerFilter, Sort, list, sort_key};
 use super::record::record;
 use super::search;
-use super::sql::{Arg, Db, Insert, args};
+use super::sql::{Arg, Db, args};
 use crate::domain::email::Email;
 use crate::domain::ids::Id;
 use crate::domain::prospect::{FoldKey, Prospect, ProspectStatus};

@@ -202,16 +202,18 @@ pub async fn named<'k>(
     email_keys: impl IntoIterator<Item = &'k str>,
     ids: impl IntoIterator<Item = &'k str>,
 ) -> Result<Vec<User>> {
-    let mut rows: Vec<Row> = db
-        .fetch_in(select!(" WHERE calendly_user_uri IN {keys}"), uris)
+    let rows: Vec<Row> = db
+        .fetch_in_each(vec![
+            (
+                select!(" WHERE calendly_user_uri IN {keys}"),
+                uris.into_iter().collect(),
+            ),
+            (
+                select!(" WHERE email_key IN {keys}"),
+                email_keys.into_iter().collect(),
+            ),
+            (select!(" WHERE id IN {keys}"), ids.into_iter().collect()),
+        ])
         .await?;
-    rows.extend(
-        db.fetch_in::<Row>(select!(" WHERE email_key IN {keys}"), email_keys)
-            .await?,
-    );
-    rows.extend(
-        db.fetch_in::<Row>(select!(" WHERE id IN {keys}"), ids)
-            .await?,
-    );
     parsed(rows)
 }

@@ -12,8 +12,9 @@ use sqlx::sqlite::SqliteConnectOptions;
 
 use super::super::dialect::Pools;
 use super::super::error::{Error, Result};
+use super::super::inserts::Insert;
 use super::super::record::record;
-use super::super::sql::{Arg, Db, Insert, args};
+use super::super::sql::{Arg, Db, args};
 use super::super::{Store, Tx, migrations};
 use crate::domain::email::Email;
 use crate::domain::event::Seq;
