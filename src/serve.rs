@@ -42,8 +42,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         anyhow::bail!("the rebuild of this database is not finished; wait for it, or begin anew");
     }
     let secret = jwt_secret(&store, &config).await?;
-    let listener = TcpListener::bind(config.listen)
-        .await
+    let listener = net::listen(config.listen)
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
     let public_url = config

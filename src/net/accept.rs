@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +35,11 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 /// a request, in bytes.
 const BUFFER: usize = 64 << 10;
 
+/// How many connections may wait to be accepted, as far as the system lets us (`somaxconn`). After
+/// a restart all clients come back at once, and one that finds no room tries again only after a
+/// second, then three, then seven. tokio's own `bind` has 128.
+const BACKLOG: u32 = 16_384;
+
 /// How long to wait when the system has no more files for us.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -49,6 +54,22 @@ impl<S> Serve for S where
         + Send
         + 'static
 {
+}
+
+/// Listens, with room for many connections that come at once.
+///
+/// # Errors
+/// When the address cannot be had.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As tokio's `bind` does: after a restart the address can be had at once.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `stop`, then lets running requests finish. Connections that were upgraded are no

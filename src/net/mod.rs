@@ -10,7 +10,7 @@ mod table;
 
 use std::time::Duration;
 
-pub use accept::serve;
+pub use accept::{listen, serve};
 pub use table::Peer;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
