@@ -7,6 +7,7 @@
 mod auth;
 mod delivery;
 mod polls;
+mod request;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// The largest message taken from a client, in bytes. Clients have little to say.
 const INCOMING: usize = 64 << 10;
+
+/// What a connection reads at a time, in bytes: more would be kept for each of thousands that have
+/// little to say. A longer message is read in more steps.
+const READ: usize = 512;
 
 /// The largest answer to a poll, in bytes: more than a connection's buffer can hold. The packet
 /// that does not fit any more is put aside by engineioxide 0.17.9, and lost when the client then
@@ -76,6 +81,7 @@ impl Sockets {
             .ping_timeout(PING.1)
             .connect_timeout(connect)
             .max_payload(OUTGOING)
+            .ws_read_buffer_size(READ)
             .ws_max_message_size(INCOMING)
             .ws_max_frame_size(INCOMING)
             .build_layer();
@@ -110,8 +116,8 @@ impl Sockets {
         router.layer(self.layer.clone())
     }
 
-    /// Leads the fixed path to the configured one, notes polls, and bounds what is posted. Stands
-    /// outside the router, before the layer that looks at the path.
+    /// Leads the fixed path to the configured one, notes polls, and bounds what is posted and what
+    /// is kept. Stands outside the router, before the layer that looks at the path.
     pub fn admit(&self, mut request: Request<Body>) -> Request<Body> {
         if let Some(uri) = self.configured(request.uri()) {
             *request.uri_mut() = uri;
@@ -120,7 +126,7 @@ impl Sockets {
             return request;
         }
         self.polls.note(&request);
-        request.map(|body| Body::new(Limited::new(body, INCOMING)))
+        request::copy_little(request).map(|body| Body::new(Limited::new(body, INCOMING)))
     }
 
     /// Where a request to the fixed path is to go.

@@ -1,0 +1,92 @@
+//! What a socket keeps of the request it began with: a copy of the little that is looked at.
+//!
+//! engineioxide 0.17.9 keeps the request's parts for as long as the socket lives. Each header and
+//! the path is a slice of the buffer that hyper read the request into, so that one of them holds
+//! all 8 KiB, or more where the head is long. `tests/it/many.rs` notices when that is over.
+
+use std::net::SocketAddr;
+
+use axum::extract::ConnectInfo;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+
+/// The headers that anybody looks at from here on: the handshake, engineioxide, and CORS.
+const LOOKED_AT: [HeaderName; 3] = [
+    header::AUTHORIZATION,
+    header::SEC_WEBSOCKET_KEY,
+    header::ORIGIN,
+];
+
+/// Copies what is looked at of a request that begins a socket, and lets go of the rest.
+pub(super) fn copy_little<B>(request: Request<B>) -> Request<B> {
+    if !begins_socket(&request) {
+        return request;
+    }
+    let (mut parts, body) = request.into_parts();
+    if let Some(uri) = copy_of(&parts.uri) {
+        parts.uri = uri;
+    }
+    parts.headers = looked_at(&parts);
+    parts.extensions.remove::<ConnectInfo<SocketAddr>>();
+    Request::from_parts(parts, body)
+}
+
+/// Whether the request's parts are kept: not those of a poll, nor of what is posted.
+fn begins_socket<B>(request: &Request<B>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let polls = query.contains("sid=") && query.contains("transport=polling");
+    request.method() == Method::GET && !polls
+}
+
+fn copy_of(uri: &Uri) -> Option<Uri> {
+    uri.path_and_query()?.as_str().to_owned().try_into().ok()
+}
+
+fn looked_at(parts: &Parts) -> HeaderMap {
+    let there = LOOKED_AT
+        .iter()
+        .filter(|name| parts.headers.contains_key(*name));
+    // As large as it need be: a map makes room for six at the first.
+    let mut copies = HeaderMap::with_capacity(there.count());
+    for name in LOOKED_AT {
+        let copy = parts.headers.get(&name);
+        let copy = copy.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
+        if let Some(copy) = copy {
+            copies.insert(name, copy);
+        }
+    }
+    copies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(uri: &str) -> Request<()> {
+        Request::get(uri)
+            .header(header::AUTHORIZATION, "Bearer abc")
+            .header(header::USER_AGENT, "Agent")
+            .body(())
+            .unwrap()
+    }
+
+    #[test]
+    fn what_is_looked_at_is_there_still() {
+        for uri in [
+            "/s/?EIO=4&transport=polling",
+            "/s/?EIO=4&transport=websocket",
+            "/s/?EIO=4&transport=websocket&sid=abc",
+        ] {
+            let copy = copy_little(request(uri));
+            assert_eq!(copy.uri(), uri);
+            assert_eq!(copy.headers()[header::AUTHORIZATION], "Bearer abc");
+            assert!(!copy.headers().contains_key(header::USER_AGENT), "{uri}");
+        }
+    }
+
+    #[test]
+    fn polls_are_left_alone() {
+        let poll = copy_little(request("/s/?EIO=4&transport=polling&sid=abc"));
+        assert!(poll.headers().contains_key(header::USER_AGENT));
+    }
+}
