@@ -9,12 +9,16 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::log::SessionEnd;
+use super::together::Together;
 use super::{App, Error, Result};
 use crate::domain::event::{Audience, NewEvent, SESSION_ENDED};
 use crate::domain::ids::Id;
 use crate::domain::time::UtcMs;
 use crate::domain::user::{Caller, Role, User};
-use crate::store::{self, sessions::Shown};
+use crate::store::{
+    self,
+    sessions::{Live, Shown},
+};
 
 /// How long an access token is good for. Its session is looked up at each use, so ending the
 /// session ends the token.
@@ -115,6 +119,18 @@ impl Tokens {
     }
 }
 
+/// A good token, whose session may be over.
+#[derive(Debug)]
+pub struct Token {
+    /// The session it names.
+    pub session_id: Id,
+    user_id: String,
+    expires_ms: i64,
+}
+
+/// Looks sessions up.
+pub(super) type Sessions = Together<Id, Option<Live>>;
+
 /// Somebody who showed a good token.
 #[derive(Debug, Clone)]
 pub struct Authenticated {
@@ -162,18 +178,38 @@ impl App {
         &self,
         token: Option<&str>,
     ) -> Result<std::result::Result<Authenticated, TokenError>> {
-        let Some(token) = token else {
-            return Ok(Err(TokenError::Missing));
-        };
-        let now_ms = self.now_ms();
-        let claims = match self.tokens.read(token, now_ms) {
-            Ok(claims) => claims,
-            Err(error) => return Ok(Err(error)),
-        };
-        let session_id = Id::from_stored(claims.sid);
-        let mut reader = self.store.read().await?;
-        let live = store::sessions::live(&mut reader.db(), &session_id, now_ms).await?;
-        let live = live.filter(|live| live.user_id == claims.sub);
+        match self.read_token(token) {
+            Ok(token) => self.admit(&token).await,
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Reads a token, without a look at its session.
+    ///
+    /// # Errors
+    /// When it is none of ours or its time is over.
+    pub fn read_token(&self, token: Option<&str>) -> std::result::Result<Token, TokenError> {
+        let token = token.ok_or(TokenError::Missing)?;
+        let claims = self.tokens.read(token, self.now_ms())?;
+        Ok(Token {
+            user_id: claims.sub,
+            session_id: Id::from_stored(claims.sid),
+            expires_ms: claims.exp.saturating_mul(1000),
+        })
+    }
+
+    /// Who a token belongs to, with the rights it has now: its session is looked up.
+    ///
+    /// # Errors
+    /// As [`App::authenticate`].
+    pub async fn admit(
+        &self,
+        token: &Token,
+    ) -> Result<std::result::Result<Authenticated, TokenError>> {
+        let session_id = &token.session_id;
+        let look_up = |ids: Vec<Id>| self.live_sessions(ids);
+        let live = self.sessions.look_up(session_id.clone(), look_up).await?;
+        let live = live.filter(|live| live.user_id == token.user_id);
         let role = live.as_ref().and_then(|live| Role::from_name(&live.role));
         let (Some(live), Some(role)) = (live, role) else {
             return Ok(Err(TokenError::Invalid));
@@ -181,14 +217,24 @@ impl App {
         let caller = Caller {
             user_id: Id::from_stored(live.user_id),
             role,
-            session_id,
+            session_id: session_id.clone(),
         };
-        let expires_ms = claims.exp.saturating_mul(1000);
         Ok(Ok(Authenticated {
             caller,
             email: live.email,
-            expires_ms,
+            expires_ms: token.expires_ms,
         }))
+    }
+
+    /// The users of those sessions that are live, in the order of `ids`.
+    async fn live_sessions(&self, ids: Vec<Id>) -> Result<Vec<Option<Live>>> {
+        let now_ms = self.now_ms();
+        let mut reader = self.store.read().await?;
+        let live = store::sessions::live_of(&mut reader.db(), &ids, now_ms).await?;
+        Ok(ids
+            .iter()
+            .map(|id| live.get(id.as_str()).cloned())
+            .collect())
     }
 
     /// Signs in. An unknown address takes as long as a wrong password, and both get the same

@@ -1,6 +1,9 @@
 //! Reading the event log, for sockets and over HTTP.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::cursor::PageQuery;
 use super::log::Stretch;
@@ -9,6 +12,9 @@ use crate::domain::event::{Event, Seq};
 use crate::domain::user::Caller;
 use crate::store;
 use crate::store::paging::{Found, Position, SortKey};
+
+/// How long to wait for somebody else who reads events back into memory, before reading one's own.
+const RECALL: Duration = Duration::from_secs(5);
 
 /// What the log serves after a position.
 #[derive(Debug)]
@@ -21,7 +27,7 @@ pub enum Served {
 
 impl App {
     /// Reads what a caller may hear of after `since`: from memory where it reaches back that
-    /// far, else from the database.
+    /// far, or can, else from the database.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -29,6 +35,39 @@ impl App {
         if let Some(stretch) = self.log.after(since, limit, caller) {
             return Ok(Served::Stretch(stretch));
         }
+        // In a box, because thousands of sockets that seldom come here would keep room for it.
+        Box::pin(async {
+            self.recall(since).await?;
+            match self.log.after(since, limit, caller) {
+                Some(stretch) => Ok(Served::Stretch(stretch)),
+                None => self.read_after(since, limit, caller).await,
+            }
+        })
+        .await
+    }
+
+    /// Brings back into memory what lies after `since`, if that is near: as after a restart, when
+    /// all who were connected come back at once, each for the same.
+    async fn recall(&self, since: Seq) -> Result<()> {
+        const STEP: Seq = 1000;
+        if self.log.falls_short_of(since).is_none() {
+            return Ok(());
+        }
+        let Ok(_turn) = timeout(RECALL, self.log.recalling.lock()).await else {
+            return Ok(());
+        };
+        while let Some(start) = self.log.falls_short_of(since) {
+            let from = since.max(start - STEP);
+            let mut reader = self.store.read().await?;
+            let events = store::events::after(&mut reader.db(), from, start - from).await?;
+            if events.is_empty() || !self.log.recall(events) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_after(&self, since: Seq, limit: usize, caller: &Caller) -> Result<Served> {
         let mut reader = self.store.read().await?;
         // The head is read before: whatever is committed after it comes with the next stretch.
         let extent = store::events::extent(&mut reader.db()).await?;
@@ -45,6 +84,30 @@ impl App {
         let upto = if full { last } else { extent.head };
         let events = events.into_iter().map(Arc::new).collect();
         Ok(Served::Stretch(Stretch { events, upto }))
+    }
+
+    /// Where one who wants what comes after `since` begins (`None`: from now on): there, or at
+    /// the head, `Ok(Err(head))`, when that is not served.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn begin_after(&self, since: Option<Seq>) -> Result<std::result::Result<Seq, Seq>> {
+        if let Some(seq) = since {
+            self.recall(seq).await?;
+            if self.log.holds(seq) {
+                return Ok(Ok(seq));
+            }
+        }
+        let extent = self.extents.look_up((), async |asked: Vec<()>| {
+            let extent = self.extent().await?;
+            Ok(vec![extent; asked.len()])
+        });
+        let extent = extent.await?;
+        Ok(match since {
+            None => Ok(extent.head),
+            Some(seq) if (extent.floor..=extent.head).contains(&seq) => Ok(seq),
+            Some(_) => Err(extent.head),
+        })
     }
 
     /// Lists events a caller may hear of, oldest first, after `since` (the oldest that is kept,

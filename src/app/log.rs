@@ -3,7 +3,8 @@
 //!
 //! Whoever commits offers its events here, which spares the reading back. Where they do not join
 //! the tail without a gap, because another node committed in between, the follower reads them
-//! from the database. Either way the tail holds exactly what the log does, in its order.
+//! from the database. Either way the tail holds exactly what the log does, in its order. After a
+//! start it is empty, and grows backwards when somebody asks for what lies before it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -59,6 +60,8 @@ struct Tail {
     bytes: usize,
     /// The last position the tail knows of.
     head: Seq,
+    /// The last position that is no longer kept, as far as was heard.
+    floor: Seq,
 }
 
 impl Tail {
@@ -74,6 +77,18 @@ impl Tail {
         while self.events.len() > TAIL_EVENTS || self.bytes > TAIL_BYTES {
             self.drop_oldest();
         }
+    }
+
+    /// Takes an event that lies right before the tail, where there is room for it.
+    fn push_front(&mut self, event: Event) -> bool {
+        let room =
+            self.events.len() < TAIL_EVENTS && self.bytes + event.payload.len() <= TAIL_BYTES;
+        let takes = room && event.seq == self.start() && event.seq > self.floor;
+        if takes {
+            self.bytes += event.payload.len();
+            self.events.push_front(Arc::new(event));
+        }
+        takes
     }
 
     fn drop_oldest(&mut self) {
@@ -144,6 +159,8 @@ pub struct Log {
     behind: Notify,
     sessions: Arc<Sessions>,
     followed_ms: AtomicI64,
+    /// Held by whoever reads for [`Log::recall`].
+    pub(super) recalling: tokio::sync::Mutex<()>,
     /// When events became known here and were sent.
     pub(super) moments: Moments,
 }
@@ -161,6 +178,7 @@ impl Log {
             behind: Notify::new(),
             sessions: Arc::default(),
             followed_ms: AtomicI64::new(i64::MIN),
+            recalling: tokio::sync::Mutex::default(),
             moments: Moments::default(),
         }
     }
@@ -223,6 +241,7 @@ impl Log {
     /// Forgets what the database no longer keeps, up to and with position `floor`.
     pub fn forget(&self, floor: Seq) {
         let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
+        tail.floor = tail.floor.max(floor);
         while tail
             .events
             .front()
@@ -237,8 +256,34 @@ impl Log {
         let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
         *tail = Tail {
             head,
+            floor: head,
             ..Tail::default()
         };
+    }
+
+    /// Whether memory reaches from `since` to the head.
+    #[must_use]
+    pub fn holds(&self, since: Seq) -> bool {
+        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        (tail.start()..=tail.head).contains(&since)
+    }
+
+    /// Where memory begins, if `since` lies before it and so near that it could reach there.
+    #[must_use]
+    pub fn falls_short_of(&self, since: Seq) -> Option<Seq> {
+        let reach = Seq::try_from(TAIL_EVENTS).unwrap_or(Seq::MAX);
+        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        let near = since >= tail.floor && tail.head.saturating_sub(since) <= reach;
+        // Half, so that where room runs out, nobody reads again and again for nothing.
+        let room = tail.bytes < TAIL_BYTES / 2;
+        Some(tail.start()).filter(|start| near && room && since < *start)
+    }
+
+    /// Takes events back into memory that lie right before those it holds, in order, as far as
+    /// there is room; answers whether all were taken.
+    pub fn recall(&self, events: Vec<Event>) -> bool {
+        let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
+        events.into_iter().rev().all(|event| tail.push_front(event))
     }
 
     /// Waits until somebody noticed that the log has grown past the tail.

@@ -19,6 +19,7 @@ pub mod prospects;
 pub mod refusals;
 mod scrape;
 mod search;
+mod together;
 pub mod users;
 pub mod writes;
 
@@ -31,6 +32,7 @@ use crate::domain::ids::{Id, Ids};
 use crate::domain::secret::Secret;
 use crate::store::{self, Store, Tx};
 pub use error::{Error, Result};
+use together::Together;
 
 /// What the operator decided.
 #[derive(Debug, Clone)]
@@ -75,6 +77,8 @@ pub struct App {
     /// Signs tokens and cursors.
     pub tokens: auth::Tokens,
     passwords: password::Passwords,
+    sessions: auth::Sessions,
+    extents: Together<(), store::events::Extent>,
     reading: scrape::Reading,
     started_ms: i64,
 }
@@ -104,6 +108,8 @@ impl App {
             guard: guard::Guard::default(),
             tokens: auth::Tokens::new(settings.jwt_secret.expose().as_bytes()),
             passwords: password::Passwords::default(),
+            sessions: auth::Sessions::default(),
+            extents: Together::default(),
             reading: scrape::Reading::default(),
             started_ms: clock.now_ms(),
             store,

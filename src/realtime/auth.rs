@@ -9,7 +9,7 @@ use socketioxide::extract::{SocketRef, TryData};
 use tokio::time::{Instant, sleep};
 
 use crate::app::App;
-use crate::app::auth::{Authenticated, TokenError, bearer};
+use crate::app::auth::{Authenticated, Token, TokenError, bearer};
 use crate::app::error::chain;
 use crate::app::log::SessionWatch;
 use crate::domain::event::Seq;
@@ -83,10 +83,10 @@ pub(super) async fn authenticate(
     };
     let header = socket.req_parts().headers.get("authorization");
     let token = given.or_else(|| header.and_then(|value| bearer(value.to_str().ok()?)));
-    let first = check(app, token).await?;
-    // Watched first and looked up again after, so that a session which ends in between is seen.
-    let session = app.log.watch_session(&first.caller.session_id);
-    let who = check(app, token).await?;
+    let token = app.read_token(token)?;
+    // Watched first and looked up after, so that a session which ends in between is seen.
+    let session = app.log.watch_session(&token.session_id);
+    let who = check(app, &token).await?;
     if let Some(peer) = socket.req_parts().extensions.get::<Peer>() {
         peer.prove();
     }
@@ -102,12 +102,12 @@ pub(super) async fn authenticate(
     Ok(())
 }
 
-/// Looks the token up, again and again while the database is away: a stock client that is
-/// refused does not come back by itself.
-async fn check(app: &App, token: Option<&str>) -> Result<Authenticated, Refused> {
+/// Looks the token's session up, again and again while the database is away: a stock client that
+/// is refused does not come back by itself.
+async fn check(app: &App, token: &Token) -> Result<Authenticated, Refused> {
     let given_up = Instant::now() + PATIENCE;
     loop {
-        match app.authenticate(token).await {
+        match app.admit(token).await {
             Ok(checked) => return Ok(checked?),
             Err(error) if Instant::now() >= given_up => {
                 tracing::error!(error = chain(&error), "a socket could not be authenticated");

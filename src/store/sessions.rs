@@ -1,5 +1,7 @@
 //! Sessions and the refresh tokens that prolong them.
 
+use std::collections::HashMap;
+
 use super::error::Result;
 use super::record::record;
 use super::sql::{Db, args};
@@ -7,7 +9,7 @@ use crate::domain::ids::Id;
 
 record! {
     /// A live session's user.
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     pub struct Live {
         /// The user.
         pub user_id: String,
@@ -15,6 +17,27 @@ record! {
         pub email: String,
         /// What it may do now, whatever it might when it signed in.
         pub role: String,
+    }
+}
+
+record! {
+    struct Row {
+        id: String,
+        expires_ms: i64,
+        user_id: String,
+        email: String,
+        role: String,
+    }
+}
+
+impl Row {
+    fn named(self) -> (String, Live) {
+        let live = Live {
+            user_id: self.user_id,
+            email: self.email,
+            role: self.role,
+        };
+        (self.id, live)
     }
 }
 
@@ -44,6 +67,19 @@ pub async fn live(db: &mut Db<'_>, id: &Id, now_ms: i64) -> Result<Option<Live>>
         JOIN app_user ON app_user.id = session.user_id \
         WHERE session.id = $1 AND session.ended_ms IS NULL AND session.expires_ms > $2";
     db.fetch_one(sql, args![id, now_ms]).await
+}
+
+/// Finds the users of those sessions that have neither ended nor expired, by the session's id.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn live_of(db: &mut Db<'_>, ids: &[Id], now_ms: i64) -> Result<HashMap<String, Live>> {
+    let sql = "SELECT session.id, session.expires_ms, session.user_id, app_user.email, \
+        app_user.role FROM session JOIN app_user ON app_user.id = session.user_id \
+        WHERE session.ended_ms IS NULL AND session.id IN {keys}";
+    let rows: Vec<Row> = db.fetch_in(sql, ids.iter().map(Id::as_str)).await?;
+    let live = rows.into_iter().filter(|row| row.expires_ms > now_ms);
+    Ok(live.map(Row::named).collect())
 }
 
 /// Ends a session; answers whether it was live.

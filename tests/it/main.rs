@@ -43,6 +43,7 @@ mod counts;
 mod deliveries;
 mod events;
 mod http_conventions;
+mod many;
 mod metrics;
 mod openapi;
 mod proposals;
