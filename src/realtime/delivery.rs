@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{Since, Ticket};
 use super::polls::{Polled, Polls};
 use crate::app::App;
+use crate::app::auth::Authenticated;
 use crate::app::error::chain;
 use crate::app::events::Served;
 use crate::app::log::SessionEnd;
@@ -72,7 +73,7 @@ pub(super) async fn attend(
     polls: &Arc<Polls>,
     stop: CancellationToken,
 ) {
-    let Some(ticket) = socket.extensions.remove::<Ticket>() else {
+    let Some(mut ticket) = socket.extensions.remove::<Ticket>() else {
         let _ = socket.disconnect();
         return;
     };
@@ -83,38 +84,38 @@ pub(super) async fn attend(
         async move || gone.cancel()
     });
     let reason = tokio::select! {
-        stop = run(&app, &mut outlet, ticket) => stop,
+        stop = run(&app, &mut outlet, &mut ticket) => stop,
         () = gone.cancelled() => Stop::Gone,
         () = stop.cancelled() => Stop::Closing,
     };
     tracing::debug!(?reason, "delivery to a socket ended");
     match reason {
         Stop::Gone => {}
-        Stop::Closing => outlet.fetched().await,
-        Stop::Stuck => disconnect(&socket).await,
+        Stop::Closing => Box::pin(outlet.fetched()).await,
+        Stop::Stuck => Box::pin(disconnect(&socket)).await,
         Stop::Ended(end) => {
             let code = json!({ "code": end.code() });
             let _ = outlet.put("session-ended", &code).await;
-            disconnect(&socket).await;
+            Box::pin(disconnect(&socket)).await;
         }
     }
 }
 
-async fn run(app: &App, outlet: &mut Outlet, ticket: Ticket) -> Stop {
+async fn run(app: &App, outlet: &mut Outlet, ticket: &mut Ticket) -> Stop {
     let Ticket {
         who,
         since,
-        mut session,
+        session,
     } = ticket;
     let left_ms = u64::try_from(who.expires_ms - app.now_ms()).unwrap_or(0);
     let expiry = Instant::now() + Duration::from_millis(left_ms);
-    let caller = who.caller.clone();
-    let greeted = async {
-        let cursor = greet(app, outlet, &who.email, &who.caller, since).await?;
-        deliver(app, outlet, &caller, cursor).await
+    let delivered = async {
+        // In a box, so that the room for it goes with it.
+        let cursor = Box::pin(greet(app, outlet, who, *since)).await?;
+        deliver(app, outlet, &who.caller, cursor).await
     };
     tokio::select! {
-        stopped = greeted => match stopped {
+        stopped = delivered => match stopped {
             Ok(never) => never,
             Err(stop) => stop,
         },
@@ -127,30 +128,29 @@ async fn run(app: &App, outlet: &mut Outlet, ticket: Ticket) -> Stop {
 async fn greet(
     app: &App,
     outlet: &mut Outlet,
-    email: &str,
-    caller: &Caller,
+    who: &Authenticated,
     since: Since,
 ) -> Result<Seq, Stop> {
-    let extent = loop {
-        match app.extent().await {
-            Ok(extent) => break extent,
+    let asked = match since {
+        Since::Position(seq) => Some(seq),
+        Since::Head | Since::Invalid => None,
+    };
+    let begun = loop {
+        match app.begin_after(asked).await {
+            Ok(begun) => break begun,
             Err(error) => pause_after(&error).await,
         }
     };
-    let served = match since {
-        Since::Position(seq) => Some(seq).filter(|seq| (extent.floor..=extent.head).contains(seq)),
-        Since::Head => Some(extent.head),
-        Since::Invalid => None,
-    };
-    let seq = served.unwrap_or(extent.head);
+    let served = begun.is_ok() && since != Since::Invalid;
+    let (Ok(seq) | Err(seq)) = begun;
     let hello = json!({
-        "userId": caller.user_id,
-        "email": email,
-        "role": caller.role,
+        "userId": who.caller.user_id,
+        "email": who.email,
+        "role": who.caller.role,
         "seq": seq,
     });
     outlet.send("connected", &hello).await?;
-    if served.is_none() {
+    if !served {
         outlet.send("resync", &json!({ "seq": seq })).await?;
     }
     Ok(seq)
@@ -223,8 +223,8 @@ async fn send_event(outlet: &mut Outlet, event: &Event) -> Result<(), Stop> {
 /// A socket's way out.
 struct Outlet {
     socket: SocketRef,
-    /// How often the client has polled.
-    polled: Polled,
+    /// How often the client has polled; nothing once it has a WebSocket, for good.
+    polled: Option<Polled>,
     /// How often it had when the packets below were counted from.
     poll: u64,
     /// How many packets it was given since.
@@ -238,7 +238,7 @@ impl Outlet {
         let polled = polls.watch(socket.id.to_string());
         Self {
             socket,
-            polled,
+            polled: Some(polled),
             poll: 0,
             given: 0,
             last: Instant::now(),
@@ -249,17 +249,22 @@ impl Outlet {
     /// one answer with the word that the server closes, stock clients would hold events back
     /// until they are connected again, and then hear them twice.
     async fn fetched(&mut self) {
-        if self.socket.transport_type() == TransportType::Polling {
+        if self.polls()
+            && let Some(polled) = &mut self.polled
+        {
             // The poll that fetches it is the next at the latest; the one behind says it arrived.
             let asked_again = self.poll + 2;
-            let arrived = self.polled.reach(asked_again);
+            let arrived = polled.reach(asked_again);
             let _ = timeout_at(self.last + FETCH, arrived).await;
         }
     }
 
     /// Sends one packet, as soon as the client can take it.
     async fn send(&mut self, name: &str, data: &impl Serialize) -> Result<(), Stop> {
-        self.wait_for_poll().await?;
+        if self.polls() {
+            // In a box, as below: what is seldom waited for would take room in every task.
+            Box::pin(self.wait_for_poll()).await?;
+        }
         self.given += 1;
         self.last = Instant::now();
         self.put(name, data).await
@@ -271,38 +276,59 @@ impl Outlet {
     /// later, nor be asked whether it is there, which costs it the connection at once.
     async fn wait_for_poll(&mut self) -> Result<(), Stop> {
         let given_up = Instant::now() + DRAIN;
-        loop {
-            let poll = self.polled.count();
+        while self.polls()
+            && let Some(polled) = &mut self.polled
+        {
+            let poll = polled.count();
             if poll != self.poll {
                 (self.poll, self.given) = (poll, 0);
             }
-            let polling = self.socket.transport_type() == TransportType::Polling;
-            if !polling || self.given < BETWEEN_POLLS {
-                return Ok(());
+            if self.given < BETWEEN_POLLS {
+                break;
             }
             if Instant::now() >= given_up {
                 return Err(Stop::Stuck);
             }
             // No request says that the client has gone over to a WebSocket: that is looked for.
-            let _ = timeout(PAUSE.1, self.polled.more()).await;
+            let _ = timeout(PAUSE.1, polled.more()).await;
         }
+        Ok(())
+    }
+
+    /// Whether the client polls. Once it does not, its polls are no longer counted.
+    fn polls(&mut self) -> bool {
+        if self.socket.transport_type() == TransportType::Websocket {
+            self.polled = None;
+        }
+        self.polled.is_some()
     }
 
     /// Puts one packet into the connection's buffer, waiting for room while it is full.
     async fn put(&self, name: &str, data: &impl Serialize) -> Result<(), Stop> {
-        let given_up = Instant::now() + DRAIN;
-        let mut pause = PAUSE.0;
-        loop {
-            match self.socket.emit(name, data) {
-                Ok(()) => return Ok(()),
-                Err(SendError::Socket(SocketError::InternalChannelFull)) => {}
-                Err(_) => return Err(Stop::Gone),
+        if self.fits(name, data)? {
+            return Ok(());
+        }
+        Box::pin(async {
+            let given_up = Instant::now() + DRAIN;
+            let mut pause = PAUSE.0;
+            while Instant::now() < given_up {
+                sleep(pause).await;
+                if self.fits(name, data)? {
+                    return Ok(());
+                }
+                pause = (pause * 2).min(PAUSE.1);
             }
-            if Instant::now() >= given_up {
-                return Err(Stop::Stuck);
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+            Err(Stop::Stuck)
+        })
+        .await
+    }
+
+    /// Puts one packet into the connection's buffer, if it has room.
+    fn fits(&self, name: &str, data: &impl Serialize) -> Result<bool, Stop> {
+        match self.socket.emit(name, data) {
+            Ok(()) => Ok(true),
+            Err(SendError::Socket(SocketError::InternalChannelFull)) => Ok(false),
+            Err(_) => Err(Stop::Gone),
         }
     }
 }
