@@ -100,6 +100,17 @@ pub struct ServeArgs {
     /// same event is still a duplicate [default: for ever]
     #[arg(long, env = "BOOKBELL_DELIVERY_RETENTION_DAYS")]
     delivery_retention_days: Option<String>,
+    /// Where to export traces by OTLP over HTTP (protobuf), such as `http://localhost:4318` [default:
+    /// none are made]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true)]
+    otel_exporter_otlp_endpoint: Option<Secret>,
+    /// The same for traces alone, as the whole URL; goes before the other
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        hide_env_values = true
+    )]
+    otel_exporter_otlp_traces_endpoint: Option<Secret>,
     /// Logging.
     #[command(flatten)]
     pub log: LogArgs,
@@ -133,6 +144,8 @@ pub struct Config {
     pub event_retention_ms: i64,
     /// How long the bodies and headers of deliveries are kept, in milliseconds; `None` for ever.
     pub delivery_retention_ms: Option<i64>,
+    /// Where traces are posted, which may hold a password; `None` to make none.
+    pub traces_url: Option<Secret>,
 }
 
 /// A setting that cannot be used, said in one line that never shows a secret.
@@ -187,6 +200,10 @@ impl TryFrom<ServeArgs> for Config {
             delivery_retention_ms: given(args.delivery_retention_days)
                 .map(|days| retention_ms("BOOKBELL_DELIVERY_RETENTION_DAYS", &days))
                 .transpose()?,
+            traces_url: traces_url(
+                set(args.otel_exporter_otlp_endpoint),
+                set(args.otel_exporter_otlp_traces_endpoint),
+            )?,
         })
     }
 }
@@ -235,6 +252,31 @@ fn public_url(text: Option<&str>) -> Result<Option<String>, InvalidSetting> {
     }
     let message = format!("`{text}` is not a URL such as https://bookbell.example.com");
     Err(invalid("BOOKBELL_PUBLIC_URL", message))
+}
+
+/// The signal's own URL is taken as it is; to the common one its path is added (the standard's
+/// "OTLP exporter configuration").
+fn traces_url(
+    common: Option<Secret>,
+    own: Option<Secret>,
+) -> Result<Option<Secret>, InvalidSetting> {
+    let (variable, url) = match (own, common) {
+        (Some(own), _) => (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            own.expose().trim().to_owned(),
+        ),
+        (None, Some(common)) => {
+            let base = common.expose().trim().trim_end_matches('/');
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("{base}/v1/traces"))
+        }
+        (None, None) => return Ok(None),
+    };
+    let parsed = reqwest::Url::parse(&url).ok();
+    if parsed.is_some_and(|url| ["http", "https"].contains(&url.scheme())) {
+        return Ok(Some(Secret::new(url)));
+    }
+    let message = "must be a URL such as http://localhost:4318";
+    Err(invalid(variable, message))
 }
 
 fn jwt_secret(secret: Option<Secret>) -> Result<Option<Secret>, InvalidSetting> {

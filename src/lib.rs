@@ -4,7 +4,7 @@
 //! In reading order: [`domain`] says what the product is and does no I/O; [`calendly`] is
 //! Calendly's wire; [`store`] holds all SQL; [`app`] is what the product does, one function for
 //! each operation; [`net`], [`http`], [`realtime`], [`jobs`] and [`cli`] bring the
-//! world to it; [`config`], [`telemetry`] and [`serve`] put it together. `ARCHITECTURE.md` is the map.
+//! world to it; [`config`], [`telemetry`], [`otlp`] and [`serve`] put it together. `ARCHITECTURE.md` is the map.
 
 pub mod app;
 pub mod calendly;
@@ -14,6 +14,7 @@ pub mod domain;
 pub mod http;
 pub mod jobs;
 pub mod net;
+pub mod otlp;
 pub mod realtime;
 pub mod serve;
 pub mod store;

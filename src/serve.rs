@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::extract::Request;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -22,7 +23,7 @@ use crate::domain::ids::UuidV7;
 use crate::domain::secret::Secret;
 use crate::realtime::Sockets;
 use crate::store::{self, Store};
-use crate::{http, jobs, net};
+use crate::{http, jobs, net, otlp};
 
 /// How long each step of stopping may take. Together they stay below ten seconds.
 const DRAIN_SOCKETS: Duration = Duration::from_millis(1500);
@@ -68,9 +69,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         &config,
         admin.context("cannot make the first admin")?.as_deref(),
     );
+    let traces = config.traces_url.as_ref();
+    let traces = traces.map(|url| otlp::provider(url.expose())).transpose()?;
     // Ready from the first request on; the follower goes on from here.
     app.catch_up().await?;
-    let running = Running::start(&app, writer, &config, listener)?;
+    let running = Running::start(&app, writer, &config, listener, traces)?;
     announce(&app, &config, address);
     if !app.has_admin().await? {
         println!("to do        add an admin: bookbell user add --role admin …");
@@ -122,17 +125,22 @@ impl Running {
         writer: crate::app::ingest::Writer,
         config: &Config,
         listener: TcpListener,
+        traces: Option<SdkTracerProvider>,
     ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
         let (stop_writer, writer_stopped) = oneshot::channel();
         let writer = writer.start(Arc::clone(app), writer_stopped)?;
-        let jobs = vec![
+        let mut jobs = vec![
             tokio::spawn(jobs::checkpoint::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::follow::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::refusals::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::retention::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::search::run(Arc::clone(app), stop.clone())),
         ];
+        if let Some((provider, trips)) = traces.zip(app.trips.follow()) {
+            let export = jobs::traces::run(Arc::clone(app), provider, trips, stop.clone());
+            jobs.push(tokio::spawn(export));
+        }
         let sockets = Sockets::new(Arc::clone(app), &config.socket_path);
         let router = sockets.add_to(http::router(Arc::clone(app)));
         let router = match config.cors_origins.as_slice() {

@@ -9,13 +9,16 @@ use crate::config::{InvalidSetting, LogArgs};
 
 /// Libraries that write what passes through them, tokens and links among it, when they are asked
 /// for more than this.
-const DISCREET: [&str; 6] = [
+const DISCREET: [&str; 9] = [
     "tungstenite=info",
     "tokio_tungstenite=info",
     "hyper=info",
     "hyper_util=info",
     "reqwest=info",
     "sqlx=warn",
+    "opentelemetry=info",
+    "opentelemetry_sdk=info",
+    "opentelemetry-otlp=info",
 ];
 
 /// Starts logging.

@@ -158,6 +158,13 @@ impl App {
         }
     }
 
+    /// How long after it became known here an event was handed to the first socket; `None` before
+    /// that, or when it is forgotten.
+    #[must_use]
+    pub fn first_sent(&self, seq: Seq) -> Option<Duration> {
+        self.log.moments.first_sent(seq)
+    }
+
     /// The head of the log and the earliest position it serves, from the database.
     ///
     /// # Errors

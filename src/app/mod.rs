@@ -20,6 +20,7 @@ pub mod refusals;
 mod scrape;
 mod search;
 mod together;
+pub mod trips;
 pub mod users;
 pub mod writes;
 
@@ -68,6 +69,8 @@ pub struct App {
     pub queue: ingest::Queue,
     /// Refused requests on their way to the database.
     pub refusals: refusals::Refusals,
+    /// What traces are made of, where they are wanted.
+    pub trips: trips::Trips,
     /// What is measured.
     pub metrics: metrics::Metrics,
     /// Whether the database takes what is written.
@@ -103,6 +106,7 @@ impl App {
             log: log::Log::new(head),
             queue,
             refusals: refusals::Refusals::default(),
+            trips: trips::Trips::default(),
             metrics: metrics::Metrics::default(),
             writes: writes::Writes::default(),
             guard: guard::Guard::default(),

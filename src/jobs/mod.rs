@@ -5,6 +5,7 @@ pub mod follow;
 pub mod refusals;
 pub mod retention;
 pub mod search;
+pub mod traces;
 
 use crate::app::error::chain;
 use std::time::Duration;

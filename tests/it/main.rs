@@ -28,6 +28,7 @@ mod process;
 mod realtime;
 mod rebuild;
 mod resume;
+mod traces;
 
 mod faults_database;
 mod faults_drops;

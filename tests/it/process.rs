@@ -92,6 +92,7 @@ fn an_invalid_setting_is_one_line_and_exit_code_2() {
         ("BOOKBELL_CORS_ORIGINS", "https://a.example.com,nonsense"),
         ("BOOKBELL_SOCKET_PATH", "no-slash"),
         ("BOOKBELL_EVENT_RETENTION_DAYS", "0"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
         ("BOOKBELL_LOG", "bookbell=loud=er"),
         ("BOOKBELL_LOG_FORMAT", "xml"),
     ];

@@ -1,9 +1,11 @@
 //! Folds deliveries in one transaction: decides what becomes of each, and writes what changed.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
 
 use serde_json::json;
 
+use super::observe::Marks;
 use super::{Answer, App, Outcome, Received, Result, micros_since};
 use crate::calendly::statement::Meaning;
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason, Standing};
@@ -47,16 +49,17 @@ impl App {
         };
         let mut folding = Folding::new(world, standing);
         let mut answers = Vec::with_capacity(batch.len());
-        let mut first = Vec::with_capacity(batch.len());
+        let mut marks = Marks::default();
         for received in batch {
-            first.push(folding.events.len());
+            marks.before.push(folding.events.len());
             match folding.take(received, cx) {
                 Ok(answer) => answers.push(answer),
                 Err(incomplete) => return Ok(Err(incomplete)),
             }
         }
+        marks.folded = Some(Instant::now());
         let events = self.write(tx, folding, now_ms).await?;
-        self.observe(batch, &answers, &first, &events);
+        self.observe(batch, &answers, &marks, &events);
         Ok(Ok((answers, events)))
     }
 

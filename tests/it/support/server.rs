@@ -29,7 +29,7 @@ pub fn bookbell() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bookbell"));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("BOOKBELL_") || text == "DATABASE_URL" {
+        if text.starts_with("BOOKBELL_") || text.starts_with("OTEL_") || text == "DATABASE_URL" {
             command.env_remove(&name);
         }
     }
