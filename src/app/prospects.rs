@@ -212,7 +212,7 @@ async fn check_owner(tx: &mut Tx, caller: &Caller, owner_id: Option<&Id>) -> Res
 async fn check_unique(tx: &mut Tx, prospect: &Prospect) -> Result<()> {
     let email_key = prospect.email.key();
     let owner_id = prospect.owner_id.as_ref();
-    let found = store::prospects::find_by_email(&mut tx.db(), owner_id, &email_key).await?;
+    let found = store::prospects::find_by_email(&mut tx.db(), owner_id, email_key).await?;
     match found.filter(|other| other.id != prospect.id) {
         None => Ok(()),
         Some(other) => Err(Error::Conflict {

@@ -211,7 +211,7 @@ impl App {
     async fn release(&self, tx: &mut Tx, before: Prospect) -> Result<Vec<NewEvent>> {
         let now_ms = self.now_ms();
         let email_key = before.email.key();
-        if let Some(other) = store::prospects::find_by_email(&mut tx.db(), None, &email_key).await?
+        if let Some(other) = store::prospects::find_by_email(&mut tx.db(), None, email_key).await?
         {
             return merge(tx, &before, &other, now_ms).await;
         }
@@ -259,7 +259,7 @@ async fn merge(tx: &mut Tx, from: &Prospect, to: &Prospect, now_ms: i64) -> Resu
 
 async fn check_unique(tx: &mut Tx, user: &User) -> Result<()> {
     let email_key = user.email.key();
-    let taken = users::find_by_email(&mut tx.db(), &email_key).await?;
+    let taken = users::find_by_email(&mut tx.db(), email_key).await?;
     if taken.is_some_and(|other| other.id != user.id) {
         return Err(Error::conflict(
             "email_taken",

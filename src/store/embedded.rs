@@ -132,22 +132,21 @@ impl Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         // SQLite has rolled it back by itself after some errors, such as a full disk.
-        if self.open && !self.connection.0.is_autocommit() {
-            if let Err(error) = self.connection.execute("ROLLBACK", [&[][..]]) {
-                tracing::error!(%error, "a transaction could not be rolled back");
-            }
+        if self.open
+            && !self.connection.0.is_autocommit()
+            && let Err(error) = self.connection.execute("ROLLBACK", [&[][..]])
+        {
+            tracing::error!(%error, "a transaction could not be rolled back");
         }
     }
 }
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::ConstraintViolation) => Self::Conflict(Some(Box::new(error))),
-            _ => {
-                super::failures::count_embedded(&error);
-                Self::Embedded(error)
-            }
+        if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) {
+            return Self::Conflict(Some(Box::new(error)));
         }
+        super::failures::count_embedded(&error);
+        Self::Embedded(error)
     }
 }

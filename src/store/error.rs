@@ -52,8 +52,10 @@ impl Error {
             Self::Embedded(rusqlite::Error::SqliteFailure(error, _)) => {
                 !is_lasting_sqlite(error.extended_code.unsigned_abs())
             }
-            Self::Embedded(_) => false,
-            Self::Database(sqlx::Error::Encode(_)) | Self::Conflict(_) | Self::Corrupt(_) => false,
+            Self::Embedded(_)
+            | Self::Database(sqlx::Error::Encode(_))
+            | Self::Conflict(_)
+            | Self::Corrupt(_) => false,
             _ => true,
         }
     }

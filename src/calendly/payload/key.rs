@@ -104,8 +104,7 @@ fn key(made_us: Option<i64>, domain: &str, parts: &[&[u8]]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    let made_ms = made_us.map_or(0, |us| us.div_euclid(1000));
-    let time = made_ms.to_be_bytes();
+    let time = made_us.map_or(0, |us| us.div_euclid(1000)).to_be_bytes();
     hex::encode([&time[2..], &hash.finalize()[..10]].concat())
 }
 
