@@ -19,6 +19,8 @@ pub mod prospects;
 pub mod refusals;
 mod scrape;
 mod search;
+pub mod setup;
+pub mod statistics;
 mod together;
 pub mod trips;
 pub mod users;
@@ -73,6 +75,8 @@ pub struct App {
     pub trips: trips::Trips,
     /// What is measured.
     pub metrics: metrics::Metrics,
+    /// How quickly browsers showed what came in.
+    pub screen: statistics::Screen,
     /// Whether the database takes what is written.
     pub writes: writes::Writes,
     /// Slows the guessing of passwords.
@@ -83,6 +87,7 @@ pub struct App {
     sessions: auth::Sessions,
     extents: Together<(), store::events::Extent>,
     reading: scrape::Reading,
+    counting: tokio::sync::Mutex<()>,
     started_ms: i64,
 }
 
@@ -108,6 +113,7 @@ impl App {
             refusals: refusals::Refusals::default(),
             trips: trips::Trips::default(),
             metrics: metrics::Metrics::default(),
+            screen: statistics::Screen::default(),
             writes: writes::Writes::default(),
             guard: guard::Guard::default(),
             tokens: auth::Tokens::new(settings.jwt_secret.expose().as_bytes()),
@@ -115,6 +121,7 @@ impl App {
             sessions: auth::Sessions::default(),
             extents: Together::default(),
             reading: scrape::Reading::default(),
+            counting: tokio::sync::Mutex::default(),
             started_ms: clock.now_ms(),
             store,
             clock,

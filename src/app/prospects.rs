@@ -165,16 +165,22 @@ impl App {
     ) -> Result<()> {
         let mut tx = self.store.begin_fold().await?;
         let prospect = owned(&mut tx, caller, id, unchanged).await?;
-        let mut events = Vec::new();
-        for proposal in store::proposals::by_prospects(&mut tx.db(), [&prospect.id]).await? {
-            store::proposals::dismiss(&mut tx.db(), &proposal).await?;
-            events.extend(proposal_events(Some(&proposal), None, false));
-        }
-        store::fold::dismiss_prospect(&mut tx.db(), &prospect.id).await?;
-        store::prospects::delete(&mut tx.db(), &prospect).await?;
-        events.extend(prospect_events(Some(&prospect), None));
+        let events = remove(&mut tx, &prospect).await?;
         self.commit(tx, events).await
     }
+}
+
+/// Deletes a prospect with its proposals, and answers the events of that.
+pub(super) async fn remove(tx: &mut Tx, prospect: &Prospect) -> Result<Vec<NewEvent>> {
+    let mut events = Vec::new();
+    for proposal in store::proposals::by_prospects(&mut tx.db(), [&prospect.id]).await? {
+        store::proposals::dismiss(&mut tx.db(), &proposal).await?;
+        events.extend(proposal_events(Some(&proposal), None, false));
+    }
+    store::fold::dismiss_prospect(&mut tx.db(), &prospect.id).await?;
+    store::prospects::delete(&mut tx.db(), prospect).await?;
+    events.extend(prospect_events(Some(prospect), None));
+    Ok(events)
 }
 
 async fn owned(

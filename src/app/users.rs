@@ -211,8 +211,7 @@ impl App {
     async fn release(&self, tx: &mut Tx, before: Prospect) -> Result<Vec<NewEvent>> {
         let now_ms = self.now_ms();
         let email_key = before.email.key();
-        if let Some(other) = store::prospects::find_by_email(&mut tx.db(), None, email_key).await?
-        {
+        if let Some(other) = store::prospects::find_by_email(&mut tx.db(), None, email_key).await? {
             return merge(tx, &before, &other, now_ms).await;
         }
         let after = Prospect {

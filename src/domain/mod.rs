@@ -18,6 +18,7 @@ pub mod prospect;
 pub mod prospect_edit;
 pub mod secret;
 pub mod source;
+pub mod statistics;
 pub mod text;
 pub mod time;
 pub mod user;

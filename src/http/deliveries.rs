@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::answer;
 use super::extract::{Admin, OptionalBody, PathId, Query, page};
 use super::problem::Answer;
+use super::webhooks::receipt;
 use crate::app::ingest::{Replayed, ReplayedDelivery};
 use crate::app::{App, Error};
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason};
@@ -72,11 +73,7 @@ pub(super) async fn replay(
 ) -> Answer {
     fields.finish().map_err(Error::Invalid)?;
     let answer = app.replay(&id).await?;
-    let mut body = json!({ "status": answer.outcome.name(), "deliveryId": answer.delivery_id });
-    if let Some(reason) = answer.reason {
-        body["reason"] = json!(reason);
-    }
-    Ok(Json(body).into_response())
+    Ok(Json(receipt(&answer)).into_response())
 }
 
 pub(super) async fn replay_all(

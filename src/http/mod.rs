@@ -11,6 +11,8 @@ mod metrics;
 mod problem;
 mod proposals;
 mod prospects;
+mod setup;
+mod statistics;
 mod users;
 mod webhooks;
 
@@ -35,7 +37,12 @@ static SEQ: HeaderName = HeaderName::from_static("bookbell-seq");
 /// All routes, without the sockets and without CORS.
 pub fn router(app: Arc<App>) -> Router {
     webhooks()
-        .merge(accounts().merge(records()).layer(no_store()))
+        .merge(
+            accounts()
+                .merge(records())
+                .merge(numbers())
+                .layer(no_store()),
+        )
         .merge(pages())
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
@@ -92,6 +99,15 @@ fn records() -> Router<Arc<App>> {
         .route("/api/deliveries/{id}", get(deliveries::read))
         .route("/api/deliveries/{id}/replay", post(deliveries::replay))
         .route("/api/events", get(events::list))
+}
+
+fn numbers() -> Router<Arc<App>> {
+    let samples = post(setup::send_sample).delete(setup::remove_samples);
+    Router::new()
+        .route("/api/statistics", get(statistics::read))
+        .route("/api/statistics/screen", post(statistics::report))
+        .route("/api/setup", get(setup::read))
+        .route("/api/samples", samples)
 }
 
 fn pages() -> Router<Arc<App>> {

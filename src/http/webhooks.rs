@@ -14,7 +14,7 @@ use serde_json::json;
 use super::extract::{PathText, Peer, raw_body};
 use super::problem::Answer;
 use crate::app::App;
-use crate::app::ingest::{Outcome, Posted};
+use crate::app::ingest::{self, Outcome, Posted};
 
 const SIGNATURE: &str = "calendly-webhook-signature";
 
@@ -67,11 +67,16 @@ async fn take(
     } else {
         StatusCode::OK
     };
+    Ok((status, Json(receipt(&answer))).into_response())
+}
+
+/// What became of a delivery, as clients see it.
+pub(super) fn receipt(answer: &ingest::Answer) -> serde_json::Value {
     let mut body = json!({ "status": answer.outcome.name(), "deliveryId": answer.delivery_id });
     if let Some(reason) = answer.reason {
         body["reason"] = json!(reason);
     }
-    Ok((status, Json(body)).into_response())
+    body
 }
 
 fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {

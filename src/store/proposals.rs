@@ -1,5 +1,7 @@
 //! Proposals in the database.
 
+use std::ops::Range;
+
 use super::counts::{Change, Counted, Which};
 use super::error::{Error, Result};
 use super::inserts::Insert;
@@ -10,8 +12,10 @@ use super::record::record;
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::ids::Id;
 use crate::domain::invitee::InviteeUri;
+use crate::domain::profile::Tracking;
 use crate::domain::proposal::{Appointment, NoShow, Proposal, ProposalStatus};
 use crate::domain::source::Source;
+use crate::domain::statistics::Tally;
 use crate::domain::time::UtcMs;
 
 record! {
@@ -355,6 +359,43 @@ pub async fn list(
     paging::read::<Row>(db, total, sql, Order { behind, by }, page)
         .await?
         .parsed()
+}
+
+record! {
+    struct TallyRow {
+        status: String,
+        title: Option<String>,
+        tracking: String,
+        bookings: i64,
+    }
+}
+
+/// Counts the proposals that bookings made within a stretch of time, an owner's or all.
+///
+/// # Errors
+/// As [`find`].
+pub async fn tally(db: &mut Db<'_>, owner: Option<&Id>, made_ms: Range<i64>) -> Result<Vec<Tally>> {
+    let mut sql = Sql::new(
+        "SELECT status, title, tracking, CAST(COUNT(*) AS BIGINT) AS bookings FROM proposal",
+    );
+    sql.filter("created_ms >= ?", args![made_ms.start]);
+    sql.filter("created_ms < ?", args![made_ms.end]);
+    if let Some(owner) = owner {
+        sql.filter("owner_id = ?", args![owner]);
+    }
+    sql.filter("source = ?", args![Source::Calendly.name()]);
+    sql.push(" GROUP BY status, title, tracking", args![]);
+    let (text, args) = sql.build();
+    let read = |row: TallyRow| {
+        let tracking: Tracking = json::read(&row.tracking, "a proposal's tracking")?;
+        Ok(Tally {
+            status: ProposalStatus::from_name(&row.status).ok_or(Error::Corrupt("a proposal"))?,
+            title: row.title,
+            source: tracking.utm_source,
+            bookings: row.bookings,
+        })
+    };
+    db.fetch(text, args).await?.into_iter().map(read).collect()
 }
 
 /// The value a proposal has in a sorted list.

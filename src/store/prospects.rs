@@ -154,6 +154,24 @@ pub async fn behind(db: &mut Db<'_>, last: Option<&Id>, limit: i64) -> Result<Ve
     parsed(db.fetch(sql, args![last, limit]).await?)
 }
 
+/// The next prospects behind an address and owner (empty for nobody), before the address `end`,
+/// in the order of the index.
+///
+/// # Errors
+/// As [`find`].
+pub async fn in_address_range(
+    db: &mut Db<'_>,
+    after: (&str, &str),
+    end: &str,
+    limit: i64,
+) -> Result<Vec<Prospect>> {
+    let sql = select!(
+        " WHERE (email_key, COALESCE(owner_id, '')) > ($1, $2) AND email_key < $3 \
+         ORDER BY email_key, COALESCE(owner_id, '') LIMIT $4"
+    );
+    parsed(db.fetch(sql, args![after.0, after.1, end, limit]).await?)
+}
+
 /// Writes prospects, new ones (version 0) and changed ones. A changed one is written only when
 /// the row still has the version it was read with.
 ///

@@ -6,13 +6,14 @@ import { exit, print } from "./lines.mjs";
 import { access } from "./scenarios/access.mjs";
 import { crowd } from "./scenarios/crowd.mjs";
 import { deliveries } from "./scenarios/deliveries.mjs";
+import { first } from "./scenarios/first.mjs";
 import { gap } from "./scenarios/gap.mjs";
 import { hostile } from "./scenarios/hostile.mjs";
 import { proposals } from "./scenarios/proposals.mjs";
 import { together } from "./scenarios/together.mjs";
 import { desk, pages, scenario } from "./stage.mjs";
 
-const scenarios = { together, proposals, gap, hostile, deliveries, access, crowd };
+const scenarios = { first, together, proposals, gap, hostile, deliveries, access, crowd };
 const browser = await launch();
 try {
   await desk.signInByApi();

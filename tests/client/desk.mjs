@@ -95,7 +95,7 @@ export async function openPage(browserOrContext, desk, options = {}) {
   page.faults = [];
   const fault = (kind, text) => page.faults.push(`${kind}: ${text}`);
   page.on("console", (message) => {
-    const expected = /status of 401/.test(message.text()) || /net::ERR_/.test(message.text()) || /\/api\/(statistics|setup|samples)/.test(message.location().url) || (page.expected ?? /(?!)/).test(message.text());
+    const expected = /status of 401/.test(message.text()) || /net::ERR_/.test(message.text()) || (page.expected ?? /(?!)/).test(message.text());
     if (message.type() === "error" && !expected) fault("console", `${message.text()} ${message.location().url}`);
   });
   page.on("pageerror", (error) => fault("error", error.stack ?? String(error)));

@@ -24,6 +24,11 @@ async fn two_browsers_see_each_other_at_once(database: Database) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sample_rings_is_counted_and_goes() {
+    play("first", Database::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn proposals_are_answered_put_away_and_marked() {
     play("proposals", Database::sqlite()).await;
 }

@@ -50,4 +50,6 @@ mod openapi;
 mod proposals;
 mod prospects;
 mod search;
+mod setup;
+mod statistics;
 mod users;

@@ -293,6 +293,18 @@ on_both! {
         assert_eq!(names.len(), 7, "{names:?}");
     }
 
+    async fn answers_about_numbers_and_the_first_run_are_as_described(app: TestApp) {
+        let client = Client::new(&app);
+        let (get, post, samples) = (Method::GET, Method::POST, "/api/samples");
+        client.send(get.clone(), "/api/statistics", "", None).await.expect(200);
+        client.send(post.clone(), samples, "", None).await.expect(201);
+        let times = Some(json!({ "samples": [31, 44.5] }));
+        client.send(post, "/api/statistics/screen", "", times).await.expect(204);
+        client.send(get.clone(), "/api/statistics?days=7", "", None).await.expect(200);
+        client.send(get, "/api/setup", "", None).await.expect(200);
+        client.send(Method::DELETE, samples, "", None).await.expect(204);
+    }
+
     async fn answers_about_deliveries_events_and_health_are_as_described(app: TestApp) {
         let client = Client::new(&app);
         let (get, post, path) = (Method::GET, Method::POST, "/webhooks/calendly");

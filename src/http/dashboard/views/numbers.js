@@ -8,7 +8,7 @@ import { read } from '../session.js';
 import { generation, onEvents } from '../sync.js';
 import { html, Select } from '../ui.js';
 
-const SETTLE_MS = 800;
+const SETTLE_MS = 1_500;
 
 export function Numbers() {
   const [days, setDays] = useState('30');
@@ -37,12 +37,13 @@ function useNumbers(days) {
     load();
     const soon = onEvents((events) => {
       if (!events.some(({ name }) => name.startsWith('proposal'))) return;
-      clearTimeout(timer.current);
-      timer.current = setTimeout(load, SETTLE_MS);
+      // Not put off by what follows: while bookings pour in, the numbers must go on too.
+      timer.current ||= setTimeout(() => { timer.current = 0; load(); }, SETTLE_MS);
     });
     return () => {
       wanted = false;
       clearTimeout(timer.current);
+      timer.current = 0;
       soon();
     };
   }, [days, generation.value]);
