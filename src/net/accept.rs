@@ -99,7 +99,6 @@ pub async fn serve(
     };
     stop.run_until_cancelled(accepting).await;
     drop(listener);
-    table.dismiss();
     serving.close();
     serving.wait().await;
     sweeping.abort();

@@ -18,9 +18,7 @@ use crate::app::metrics::{Connections, Cut};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Phase {
-    /// It has yet to send its first byte.
-    New,
-    /// It sends the head of a request.
+    /// It sends the head of a request, or is new and has yet to.
     Head,
     /// It sends the body of a request.
     Body,
@@ -109,7 +107,7 @@ impl Table {
         let now_ms = self.now_ms();
         let state = Arc::new(State {
             number,
-            phase: AtomicU8::new(Phase::New as u8),
+            phase: AtomicU8::new(Phase::Head as u8),
             since_ms: AtomicU64::new(now_ms),
             read_ms: AtomicU64::new(now_ms),
             known: AtomicBool::new(false),
@@ -125,15 +123,6 @@ impl Table {
     /// Cuts off the stranger who came first.
     pub(super) fn make_room(&self) {
         self.evict(&mut self.rooms());
-    }
-
-    /// Cuts off those that have not sent anything yet, which hyper would wait for when it stops.
-    pub(super) fn dismiss(&self) {
-        let rooms = self.rooms();
-        let new = rooms.strangers.values().filter(|s| s.is(Phase::New));
-        new.for_each(|state| {
-            state.cut_off();
-        });
     }
 
     fn evict(&self, rooms: &mut Rooms) -> bool {
@@ -191,8 +180,7 @@ impl State {
         let longer = |since_ms: &AtomicU64, limit: Duration| {
             now_ms.saturating_sub(since_ms.load(Ordering::Relaxed)) > millis(limit)
         };
-        let sends_head = self.is(Phase::New) || self.is(Phase::Head);
-        if sends_head && longer(&self.since_ms, limits.head) {
+        if self.is(Phase::Head) && longer(&self.since_ms, limits.head) {
             Some(Cut::Head)
         } else if self.is(Phase::Idle) && longer(&self.since_ms, limits.idle) {
             Some(Cut::Idle)
@@ -259,10 +247,6 @@ impl Peer {
         self.0.read();
         if self.0.is(Phase::Idle) {
             self.0.enter(Phase::Head);
-        } else if self.0.is(Phase::New) {
-            // Its time runs since it was accepted.
-            let head = Phase::Head as u8;
-            self.0.phase.store(head, Ordering::Relaxed);
         }
     }
 
