@@ -135,7 +135,8 @@ async fn until(server: &Server, expected: impl Fn(&Scrape) -> bool) -> Scrape {
         if expected(&scraped) {
             return scraped;
         }
-        assert!(Instant::now() < deadline, "{:?}", reply.bytes);
+        let said = String::from_utf8_lossy(&reply.bytes);
+        assert!(Instant::now() < deadline, "{said}");
         sleep(Duration::from_millis(10)).await;
     }
 }
@@ -190,7 +191,18 @@ async fn sockets_and_their_times_are_seen(database: Database) {
         "heard by those who came later: {late}"
     );
 
+    // They are known by whatever connection they came; only the scrape's own is a stranger's.
+    let options = json!({ "transports": ["polling", "websocket"] });
+    subscriber
+        .join("upgraded", &server.url, &admin.token, options)
+        .await;
+    let websockets = "bookbell_sockets{transport=\"websocket\"}";
+    until(&server, |s| s.value(websockets) == 2.0).await;
+    let strangers = "bookbell_connections{peer=\"stranger\"}";
+    until(&server, |s| s.value(strangers) <= 1.0).await;
+
     subscriber.tell("websocket", "disconnect");
+    subscriber.tell("upgraded", "disconnect");
     until(&server, |s| {
         s.value("bookbell_sockets{transport=\"websocket\"}") == 0.0
     })
