@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::counts::Change;
 use super::error::Result;
-use super::inserts::Insert;
+use super::inserts::{Insert, new_and_changed};
 use super::json;
 use super::record::record;
 use super::sql::{Arg, Db, args};
@@ -104,6 +104,7 @@ async fn load_invitees(
             owner_id: row.owner_id.map(Id::from_stored),
             prospect_id: row.prospect_id.map(Id::from_stored),
             dismissed: row.dismissed,
+            is_stored: true,
         };
         world.invitees.insert(InviteeUri(row.uri), invitee);
     }
@@ -243,14 +244,11 @@ pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Res
     let mut change = Change::default();
     change.leave_proposals(db, &gone_proposals).await?;
     change.leave_prospects(db, &gone).await?;
-    let inserts = vec![
-        deliveries::archive(archived, &mut change),
-        prospects::upsert(db, &prospects, &mut change).await?,
-        proposals::upsert(db, &proposals, &mut change).await?,
-        upsert_invitees(world),
-        upsert_forms(world),
-        change.insert(),
-    ];
+    let mut inserts = vec![deliveries::archive(archived, &mut change)];
+    inserts.extend(prospects::upsert(db, &prospects, &mut change).await?);
+    inserts.extend(proposals::upsert(db, &proposals, &mut change).await?);
+    inserts.extend(upsert_invitees(world));
+    inserts.extend([upsert_forms(world), change.insert()]);
     db.insert(inserts).await?;
     let delete = "DELETE FROM proposal WHERE id IN {keys}";
     db.execute_in(delete, gone_proposals.into_iter().map(Id::as_str))
@@ -262,26 +260,24 @@ pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Res
     Ok(())
 }
 
-fn upsert_invitees(world: &World) -> Insert {
-    let row = |uri: &InviteeUri| -> Vec<Arg> {
+fn upsert_invitees(world: &World) -> [Insert; 2] {
+    let row = |uri: &InviteeUri| -> (bool, Vec<Arg>) {
         let invitee = &world.invitees[uri];
-        args![
+        let row = args![
             uri.0.as_str(),
             invitee.proposal_id.as_ref(),
             invitee.prospect_id.as_ref(),
             invitee.owner_id.as_ref(),
             invitee.dismissed,
             json::write(&invitee.facts),
-        ]
+        ];
+        (!invitee.is_stored, row)
     };
-    Insert {
-        head: "INSERT INTO invitee (uri, proposal_id, prospect_id, owner_id, dismissed, facts)",
-        tail: "ON CONFLICT (uri) DO UPDATE SET proposal_id = excluded.proposal_id, \
-            prospect_id = excluded.prospect_id, owner_id = excluded.owner_id, \
-            dismissed = excluded.dismissed, facts = excluded.facts",
-        rows: world.dirty.invitees.iter().map(row).collect(),
-        all: true,
-    }
+    let head = "INSERT INTO invitee (uri, proposal_id, prospect_id, owner_id, dismissed, facts)";
+    let tail = "ON CONFLICT (uri) DO UPDATE SET proposal_id = excluded.proposal_id, \
+        prospect_id = excluded.prospect_id, owner_id = excluded.owner_id, \
+        dismissed = excluded.dismissed, facts = excluded.facts";
+    new_and_changed(head, tail, world.dirty.invitees.iter().map(row))
 }
 
 fn upsert_forms(world: &World) -> Insert {

@@ -19,6 +19,26 @@ pub struct Insert {
     pub all: bool,
 }
 
+/// What writes rows of which some are new and others there already, told apart by the first of each
+/// pair: the others first, because a new one may take a unique value that one of them gives up.
+///
+/// A new row is inserted plainly. For one that may be there (`tail`), SQLite first copies every
+/// page it touches aside, to be able to take back that one statement, which was dearer than the
+/// insert itself; Postgres inserts it on trial.
+pub(super) fn new_and_changed(
+    head: &'static str,
+    tail: &'static str,
+    rows: impl Iterator<Item = (bool, Vec<Arg>)>,
+) -> [Insert; 2] {
+    let (new, changed): (Vec<_>, Vec<_>) = rows.partition(|(is_new, _)| *is_new);
+    [(tail, changed), ("", new)].map(|(tail, rows)| Insert {
+        head,
+        tail,
+        rows: rows.into_iter().map(|(_, row)| row).collect(),
+        all: true,
+    })
+}
+
 /// Rows in one INSERT. SQLite looks its parameters up one after the other, so that the time for
 /// a statement grows with the square of their number: with 256 rows that was the hottest place.
 const MAX_ROWS: usize = 16;

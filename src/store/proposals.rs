@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::counts::{Change, Counted, Which};
 use super::error::{Error, Result};
-use super::inserts::Insert;
+use super::inserts::{Insert, new_and_changed};
 use super::json;
 use super::listing::{OwnerFilter, Scope, filter_owner};
 use super::paging::{self, Direction, Found, Order, Page, SortKey};
@@ -156,7 +156,8 @@ pub async fn behind(db: &mut Db<'_>, last: Option<&Id>, limit: i64) -> Result<Ve
 pub async fn write(db: &mut Db<'_>, proposals: &[&Proposal]) -> Result<()> {
     let mut change = Change::default();
     let upsert = upsert(db, proposals, &mut change).await?;
-    db.insert(vec![upsert, change.insert()]).await
+    db.insert(upsert.into_iter().chain([change.insert()]).collect())
+        .await
 }
 
 /// What writes proposals; `change` is told what that does to the counts.
@@ -164,7 +165,7 @@ pub(super) async fn upsert(
     db: &mut Db<'_>,
     proposals: &[&Proposal],
     change: &mut Change,
-) -> Result<Insert> {
+) -> Result<[Insert; 2]> {
     let there = proposals.iter().filter(|p| p.version > 0);
     let there: Vec<&Id> = there.map(|p| &p.id).collect();
     change.leave_proposals(db, &there).await?;
@@ -186,12 +187,8 @@ pub(super) async fn upsert(
         decisions = excluded.decisions, edited = excluded.edited, \
         current_invitee = excluded.current_invitee, updated_ms = excluded.updated_ms, \
         version = excluded.version WHERE proposal.version = excluded.version - 1";
-    Ok(Insert {
-        head,
-        tail,
-        rows: proposals.iter().map(|p| row_of(p)).collect(),
-        all: true,
-    })
+    let rows = proposals.iter().map(|p| (p.version == 0, row_of(p)));
+    Ok(new_and_changed(head, tail, rows))
 }
 
 fn row_of(p: &Proposal) -> Vec<Arg> {

@@ -2,7 +2,7 @@
 
 use super::counts::{self, Change, Counted, Which};
 use super::error::{Error, Result};
-use super::inserts::Insert;
+use super::inserts::{Insert, new_and_changed};
 use super::json;
 pub use super::listing::{Filter, OwnerFilter, Sort, list, sort_key};
 use super::record::record;
@@ -180,7 +180,8 @@ pub async fn in_address_range(
 pub async fn write(db: &mut Db<'_>, prospects: &[&Prospect]) -> Result<()> {
     let mut change = Change::default();
     let upsert = upsert(db, prospects, &mut change).await?;
-    db.insert(vec![upsert, change.insert()]).await
+    db.insert(upsert.into_iter().chain([change.insert()]).collect())
+        .await
 }
 
 /// What writes prospects; `change` is told what that does to the counts.
@@ -188,7 +189,7 @@ pub(super) async fn upsert(
     db: &mut Db<'_>,
     prospects: &[&Prospect],
     change: &mut Change,
-) -> Result<Insert> {
+) -> Result<[Insert; 2]> {
     let there = prospects.iter().filter(|p| p.version > 0);
     let there: Vec<&Id> = there.map(|p| &p.id).collect();
     change.leave_prospects(db, &there).await?;
@@ -209,12 +210,8 @@ pub(super) async fn upsert(
         form_only = excluded.form_only, name_key = excluded.name_key, \
         search_text = excluded.search_text, updated_ms = excluded.updated_ms, \
         version = excluded.version WHERE prospect.version = excluded.version - 1";
-    Ok(Insert {
-        head,
-        tail,
-        rows: prospects.iter().map(|p| row_of(p)).collect(),
-        all: true,
-    })
+    let rows = prospects.iter().map(|p| (p.version == 0, row_of(p)));
+    Ok(new_and_changed(head, tail, rows))
 }
 
 fn row_of(p: &Prospect) -> Vec<Arg> {

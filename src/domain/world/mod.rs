@@ -32,6 +32,8 @@ pub struct Invitee {
     /// Whether a person deleted the record it made. Its facts still grow, but it does not come
     /// back.
     pub dismissed: bool,
+    /// Whether the database knows it already.
+    pub is_stored: bool,
 }
 
 impl Invitee {
