@@ -21,6 +21,12 @@ use super::sql::Arg;
 /// How long a transaction waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// How much of the file the connection remembers, in KiB (negative, as SQLite wants it): what it
+/// writes again and again. After a commit in which a page was split, SQLite 3.51 walks through all
+/// it remembers (`pcache1TruncateUnsafe`), which with 32 MiB was half of what one delivery cost;
+/// a page that is not remembered comes from the system's memory.
+const CACHE: i64 = -4096;
+
 /// An open file.
 #[derive(Debug)]
 pub struct Connection(rusqlite::Connection);
@@ -60,6 +66,9 @@ impl Connection {
         for (name, value) in dialect::PRAGMAS {
             connection.pragma_update(None, name, value)?;
         }
+        // The copies of pages with which a statement can be taken back need no file.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_update(None, "cache_size", CACHE)?;
         Ok(Self(connection))
     }
 
