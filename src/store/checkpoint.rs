@@ -4,6 +4,12 @@
 //! behind it wait. Here the pages are copied while others write, and writers wait only for what
 //! was written meanwhile.
 
+use std::mem::ManuallyDrop;
+use std::path::PathBuf;
+
+use tokio::fs::File;
+use tokio::sync::OnceCell;
+
 use super::Store;
 use super::dialect::Pools;
 use super::error::Result;
@@ -17,6 +23,44 @@ pub struct WalExtent {
     pub copied: i64,
 }
 
+/// Copies what no reader needs where it is, and waits for nobody.
+const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+/// Copies all of it, and waits for readers so that it can be begun anew: up to five seconds, and
+/// whoever wants to write waits too.
+const RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
+
+/// How often the log is copied beside the writes, at most, before they are held up for the rest.
+const APPROACHES: usize = 8;
+
+/// So many pages are copied while writers wait: in a millisecond or two.
+const LITTLE: i64 = 400;
+
+/// A log of so many pages (640 MB) is too long to go on without waiting for those who read it.
+const TOO_LONG: i64 = 160_000;
+
+/// The file itself, to have the disk take in what was copied. It is opened when it is first needed
+/// and then never closed: closing any handle of a file drops the locks that the whole process has
+/// on it, and with them SQLite's.
+#[derive(Debug)]
+pub(super) struct Disk {
+    path: PathBuf,
+    file: OnceCell<ManuallyDrop<File>>,
+}
+
+impl Disk {
+    pub(super) fn new(path: PathBuf) -> Self {
+        let file = OnceCell::new();
+        Self { path, file }
+    }
+
+    async fn sync(&self) -> Result<()> {
+        let open = || async { File::open(&self.path).await.map(ManuallyDrop::new) };
+        let synced = async { self.file.get_or_try_init(open).await?.sync_data().await };
+        synced.await.map_err(|error| sqlx::Error::Io(error).into())
+    }
+}
+
 impl Store {
     /// How long the write-ahead log is; `None` on Postgres, which keeps its own.
     ///
@@ -26,19 +70,39 @@ impl Store {
         self.wal_checkpoint("PRAGMA wal_checkpoint(NOOP)").await
     }
 
-    /// Copies the whole log into the file, so that the next write begins it anew.
+    /// Copies the whole log into the file, so that the next write begins it anew, if nobody reads
+    /// it just then.
     ///
     /// # Errors
     /// [`super::Error::Database`].
     pub async fn checkpoint(&self) -> Result<()> {
-        // What is there now, while others go on writing; then, with the turn, the little that
-        // they wrote meanwhile. It also waits for readers of the log, so that it can be reset.
-        self.wal_checkpoint("PRAGMA wal_checkpoint(PASSIVE)")
-            .await?;
+        let Pools::Sqlite { disk, .. } = &self.pools else {
+            return Ok(());
+        };
+        // What is there now, while others go on writing, then what they wrote meanwhile, which is
+        // less each time; and with the turn the little that is left. While others write SQLite
+        // leaves it to the last to have the disk take in all of it, so that is done here before.
+        for _ in 0..APPROACHES {
+            let copied = self.wal_checkpoint(PASSIVE);
+            let copied = copied.await?.map_or(0, |wal| wal.copied);
+            if self.left(copied).await? <= 0 {
+                break;
+            }
+            disk.sync().await?;
+            if self.left(copied).await? < LITTLE {
+                break;
+            }
+        }
         let _turn = self.turn().await;
-        self.wal_checkpoint("PRAGMA wal_checkpoint(RESTART)")
+        let long = self.left(0).await? > TOO_LONG;
+        self.wal_checkpoint(if long { RESTART } else { PASSIVE })
             .await?;
         Ok(())
+    }
+
+    /// How many pages the log has beyond those that were copied.
+    async fn left(&self, copied: i64) -> Result<i64> {
+        Ok(self.wal().await?.map_or(0, |wal| wal.pages - copied))
     }
 
     async fn wal_checkpoint(&self, sql: &'static str) -> Result<Option<WalExtent>> {

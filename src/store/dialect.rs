@@ -15,6 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{ConnectOptions, Connection, Postgres, Sqlite};
 use tokio::sync::Mutex;
 
+use super::checkpoint::Disk;
 use super::embedded;
 use super::error::{Error, Result};
 use super::held;
@@ -91,6 +92,7 @@ pub(super) enum Pools {
         write: SqlitePool,
         deliveries: Arc<Mutex<embedded::Slot>>,
         checkpoint: SqlitePool,
+        disk: Arc<Disk>,
     },
     /// One pool for both, and the connection that the writer of deliveries keeps.
     Postgres {
@@ -146,6 +148,7 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
         write,
         deliveries,
         checkpoint,
+        disk: Arc::new(Disk::new(path)),
     })
 }
 

@@ -172,6 +172,7 @@ impl Store {
                     write,
                     deliveries,
                     checkpoint,
+                    disk: _,
                 } => {
                     *deliveries.lock().await = None;
                     read.close().await;

@@ -19,6 +19,7 @@ mod migrations;
 mod ownership;
 
 mod browser;
+mod checkpoint;
 mod cli;
 mod connections;
 mod dashboard;

@@ -10,6 +10,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
+use super::super::checkpoint::Disk;
 use super::super::dialect::Pools;
 use super::super::error::{Error, Result};
 use super::super::inserts::Insert;
@@ -162,12 +163,14 @@ async fn connect(url: &str) -> Result<Option<Pools>> {
         if !options.get_filename().exists() {
             return Ok(None);
         }
+        let path = options.get_filename().to_owned();
         let pool = PoolOptions::new().max_connections(2);
         let read = pool.connect_with(options).await?;
         return Ok(Some(Pools::Sqlite {
             write: read.clone(),
             checkpoint: read.clone(),
             deliveries: Arc::default(),
+            disk: Arc::new(Disk::new(path)),
             read,
         }));
     }
