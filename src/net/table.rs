@@ -39,6 +39,8 @@ struct State {
     since_ms: AtomicU64,
     /// When bytes last came.
     read_ms: AtomicU64,
+    /// How many bytes the kernel has taken.
+    written: AtomicU64,
     known: AtomicBool,
     cut: AtomicBool,
     reader: AtomicWaker,
@@ -110,6 +112,7 @@ impl Table {
             phase: AtomicU8::new(Phase::Head as u8),
             since_ms: AtomicU64::new(now_ms),
             read_ms: AtomicU64::new(now_ms),
+            written: AtomicU64::new(0),
             known: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             reader: AtomicWaker::new(),
@@ -202,6 +205,14 @@ impl State {
 }
 
 impl Peer {
+    /// A connection without a listener.
+    #[cfg(test)]
+    pub(crate) fn alone() -> Self {
+        let counts = crate::app::metrics::Metrics::default().connections;
+        let table = Table::new(Limits::with_files(1000), counts);
+        table.admit().expect("there is room for the first")
+    }
+
     /// Notes that somebody known is at the other end.
     pub fn prove(&self) {
         let Self(state) = self;
@@ -213,6 +224,17 @@ impl Peer {
             rooms.known.insert(state.number, state);
             self.0.table.count(&rooms);
         }
+    }
+
+    /// How many bytes were sent so far, or wait for it in the kernel.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.0.written.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the kernel took so many bytes more.
+    pub(crate) fn wrote(&self, bytes: u64) {
+        self.0.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Notes that a request has begun, and whether a body is to come.

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{Since, Ticket};
+use super::flow::{self, Flow};
 use super::polls::{Polled, Polls};
 use crate::app::App;
 use crate::app::auth::Authenticated;
@@ -26,6 +27,7 @@ use crate::domain::event::{Event, INTERNAL_PREFIX, Seq};
 use crate::domain::ids::Id;
 use crate::domain::time::UtcMs;
 use crate::domain::user::Caller;
+use crate::net::Peer;
 
 /// How many events are read at a time.
 const STRETCH: usize = 64;
@@ -149,9 +151,9 @@ async fn greet(
         "role": who.caller.role,
         "seq": seq,
     });
-    outlet.send("connected", &hello).await?;
+    outlet.send("connected", &hello, 0).await?;
     if !served {
-        outlet.send("resync", &json!({ "seq": seq })).await?;
+        outlet.send("resync", &json!({ "seq": seq }), 0).await?;
     }
     Ok(seq)
 }
@@ -180,7 +182,7 @@ async fn deliver(
                 cursor = stretch.upto;
             }
             Ok(Served::Resync(seq)) => {
-                outlet.send("resync", &json!({ "seq": seq })).await?;
+                outlet.send("resync", &json!({ "seq": seq }), 0).await?;
                 cursor = seq;
             }
             Err(error) => pause_after(&error).await,
@@ -217,7 +219,8 @@ async fn send_event(outlet: &mut Outlet, event: &Event) -> Result<(), Stop> {
         id: &event.id,
         at: UtcMs(event.at_ms),
     };
-    outlet.send(&event.name, &(payload, meta)).await
+    let bytes = event.payload.len() as u64;
+    outlet.send(&event.name, &(payload, meta), bytes).await
 }
 
 /// A socket's way out.
@@ -227,8 +230,11 @@ struct Outlet {
     polled: Option<Polled>,
     /// How often it had when the packets below were counted from.
     poll: u64,
-    /// How many packets it was given since.
+    /// How many packets it was given since, and of how many bytes.
     given: usize,
+    given_bytes: u64,
+    /// The way of its WebSocket, once it has one.
+    flow: Option<Flow>,
     /// When it was given the last one.
     last: Instant,
 }
@@ -241,6 +247,8 @@ impl Outlet {
             polled: Some(polled),
             poll: 0,
             given: 0,
+            given_bytes: 0,
+            flow: None,
             last: Instant::now(),
         }
     }
@@ -259,15 +267,23 @@ impl Outlet {
         }
     }
 
-    /// Sends one packet, as soon as the client can take it.
-    async fn send(&mut self, name: &str, data: &impl Serialize) -> Result<(), Stop> {
+    /// Sends one packet of about so many bytes, as soon as the client can take it.
+    async fn send(&mut self, name: &str, data: &impl Serialize, bytes: u64) -> Result<(), Stop> {
         if self.polls() {
             // In a box, as below: what is seldom waited for would take room in every task.
             Box::pin(self.wait_for_poll()).await?;
         }
+        if !self.flows() {
+            Box::pin(self.wait_for_flow()).await?;
+        }
         self.given += 1;
         self.last = Instant::now();
-        self.put(name, data).await
+        self.put(name, data).await?;
+        self.given_bytes += bytes;
+        if let Some(flow) = &mut self.flow {
+            flow.give(bytes);
+        }
+        Ok(())
     }
 
     /// Waits until a client that polls has fetched what it was given, so that its connection's
@@ -281,9 +297,9 @@ impl Outlet {
         {
             let poll = polled.count();
             if poll != self.poll {
-                (self.poll, self.given) = (poll, 0);
+                (self.poll, self.given, self.given_bytes) = (poll, 0, 0);
             }
-            if self.given < BETWEEN_POLLS {
+            if self.given < BETWEEN_POLLS && self.given_bytes < flow::MOST {
                 break;
             }
             if Instant::now() >= given_up {
@@ -297,10 +313,29 @@ impl Outlet {
 
     /// Whether the client polls. Once it does not, its polls are no longer counted.
     fn polls(&mut self) -> bool {
-        if self.socket.transport_type() == TransportType::Websocket {
-            self.polled = None;
+        if self.socket.transport_type() == TransportType::Websocket
+            && let Some(polled) = self.polled.take()
+        {
+            let begun_with = || self.socket.req_parts().extensions.get::<Peer>().cloned();
+            self.flow = polled.upgraded().or_else(begun_with).map(Flow::new);
         }
         self.polled.is_some()
+    }
+
+    /// Whether its WebSocket has room for more bytes; a client that polls is asked by its polls.
+    fn flows(&mut self) -> bool {
+        self.flow.as_mut().is_none_or(Flow::has_room)
+    }
+
+    async fn wait_for_flow(&mut self) -> Result<(), Stop> {
+        let given_up = Instant::now() + DRAIN;
+        while !self.flows() {
+            if Instant::now() >= given_up {
+                return Err(Stop::Stuck);
+            }
+            sleep(PAUSE.0).await;
+        }
+        Ok(())
     }
 
     /// Puts one packet into the connection's buffer, waiting for room while it is full.

@@ -6,6 +6,7 @@
 
 mod auth;
 mod delivery;
+mod flow;
 mod polls;
 mod request;
 

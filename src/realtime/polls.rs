@@ -1,4 +1,5 @@
-//! When polling clients ask: the one sign that a connection's buffer was emptied.
+//! When polling clients ask, the one sign that a connection's buffer was emptied, and where they
+//! go over to a WebSocket.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +18,17 @@ pub(super) struct Polls(Mutex<Clients>);
 
 #[derive(Debug, Default)]
 struct Clients {
-    polls: HashMap<String, watch::Sender<u64>>,
+    polls: HashMap<String, Polling>,
     /// Connections that clients upgraded to before they were authenticated.
     waiting: VecDeque<(String, Peer)>,
+}
+
+/// A client that polls.
+#[derive(Debug)]
+struct Polling {
+    count: watch::Sender<u64>,
+    /// The connection it goes over to for a WebSocket.
+    upgraded: Option<Peer>,
 }
 
 impl Polls {
@@ -34,11 +43,14 @@ impl Polls {
         let peer = request.extensions().get::<Peer>();
         let polling = query.contains("transport=polling");
         let mut clients = self.lock();
-        if let Some(polls) = clients.polls.get(id) {
+        if let Some(client) = clients.polls.get_mut(id) {
             if request.method() == Method::GET && polling {
-                polls.send_modify(|count| *count += 1);
+                client.count.send_modify(|count| *count += 1);
             }
             peer.inspect(|peer| peer.prove());
+            if !polling {
+                client.upgraded = peer.cloned();
+            }
         } else if let Some(peer) = peer.filter(|_| !polling) {
             if clients.waiting.len() == WAITING {
                 clients.waiting.pop_front();
@@ -49,16 +61,21 @@ impl Polls {
 
     /// Counts the polls of a connection from now on.
     pub(super) fn watch(self: &Arc<Self>, connection: String) -> Polled {
-        let (polls, count) = watch::channel(0);
+        let (sender, count) = watch::channel(0);
+        let mut client = Polling {
+            count: sender,
+            upgraded: None,
+        };
         let mut clients = self.lock();
-        clients.polls.insert(connection.clone(), polls);
         clients.waiting.retain(|(id, peer)| {
             let its = *id == connection;
             if its {
                 peer.prove();
+                client.upgraded = Some(peer.clone());
             }
             !its
         });
+        clients.polls.insert(connection.clone(), client);
         drop(clients);
         Polled {
             count,
@@ -84,6 +101,12 @@ impl Polled {
     /// How many there were.
     pub(super) fn count(&mut self) -> u64 {
         *self.count.borrow_and_update()
+    }
+
+    /// The connection it went over to for a WebSocket, if it did.
+    pub(super) fn upgraded(&self) -> Option<Peer> {
+        let clients = self.polls.lock();
+        clients.polls.get(&self.connection)?.upgraded.clone()
     }
 
     /// Waits until there were so many.

@@ -113,7 +113,8 @@ async fn clients_that_take_nothing_are_let_go_and_nobody_notices() {
         let bound = 10 * quiet + Duration::from_millis(300);
         assert!(heard < bound, "{heard:?} after {quiet:?}");
         let grown = resident_mib(server.pid()).saturating_sub(memory);
-        assert!(grown < scaled(160, 800), "{grown} MiB more");
+        // The log's tail takes 16 MiB, and each of them one and a little more.
+        assert!(grown < scaled(56, 200), "{grown} MiB more");
         let_go(&server, &hung.ports).await;
         let slow = hung.slow;
         assert!(!slow.is_finished(), "let go: {}", slow.await.unwrap());
