@@ -72,8 +72,8 @@ pub(super) const PRAGMAS: [(&str, &str); 5] = [
     // What was acknowledged survives power loss, not only a crash of the program.
     ("synchronous", "FULL"),
     ("foreign_keys", "ON"),
-    // Pages that are written again and again stay in memory.
-    ("cache_size", "-32768"),
+    // Pages that are looked at again and again stay in memory: 8 MiB for each connection.
+    ("cache_size", "-8192"),
     // Copying the write-ahead log into the file is a job's, beside the writes; a connection does
     // it itself only when nobody else has for long (a page has 4 KiB).
     ("wal_autocheckpoint", "80000"),

@@ -181,6 +181,16 @@ async fn read(db: &mut Db<'_>, sql: Sql) -> Result<Vec<Event>> {
     Ok(rows.into_iter().map(Event::from).collect())
 }
 
+/// When the oldest event that is kept was committed, in milliseconds since the Unix epoch.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn oldest_ms(db: &mut Db<'_>) -> Result<Option<i64>> {
+    let sql = "SELECT at_ms FROM event ORDER BY seq LIMIT 1";
+    let row: Option<(i64,)> = db.fetch_one(sql, args![]).await?;
+    Ok(row.map(|(at_ms,)| at_ms))
+}
+
 /// Forgets events made before `before_ms`, at most `limit` of them; answers how many. The floor
 /// moves in the same transaction, so that nobody reads a log with a hole.
 ///
