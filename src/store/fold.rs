@@ -1,21 +1,20 @@
 //! Loads the part of the state that deliveries concern, and writes back what changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::counts::Change;
 use super::error::Result;
 use super::inserts::{Insert, new_and_changed};
 use super::json;
 use super::record::record;
-use super::sql::{Arg, Db, args};
+use super::sql::{Arg, Db, Parts, args};
 use super::{deliveries, proposals, prospects, search, users};
 use crate::domain::delivery::Delivery;
 use crate::domain::ids::Id;
 use crate::domain::invitee::{InviteeFacts, InviteeUri};
-use crate::domain::profile::Profile;
 use crate::domain::proposal::Proposal;
 use crate::domain::prospect::Prospect;
-use crate::domain::user::Directory;
+use crate::domain::user::{Directory, User};
 use crate::domain::world::{Invitee, Statement, World};
 
 record! {
@@ -39,6 +38,16 @@ macro_rules! select_invitee {
     };
 }
 
+record! {
+    struct FormRow {
+        email_key: String,
+        profile: String,
+    }
+}
+
+/// What routing forms say, by address.
+const FORMS: &str = "SELECT email_key, profile FROM routing_profile WHERE email_key IN {keys}";
+
 /// Loads everything the statements concern, and everything of the `complete` prospects.
 ///
 /// # Errors
@@ -49,8 +58,25 @@ pub async fn load(
     complete: &BTreeSet<Id>,
 ) -> Result<World> {
     let mut world = World::with_complete(complete.clone());
-    load_invitees(db, &mut world, statements, complete).await?;
-    load_prospects(db, &mut world, statements, complete).await?;
+    let named = statements.iter().copied().flat_map(named_invitees);
+    let named: BTreeSet<&str> = named.collect();
+    let stated = addresses(&world, statements);
+    let hosts = Hosts::of(&world, statements);
+    // Most bookings are of people nobody knows yet, and this is all there is to read.
+    let (invitees, prospects, forms, users) = db
+        .fetch_in_all::<InviteeRow, prospects::Row, FormRow, users::Row>((
+            vec![(
+                select_invitee!("WHERE uri IN {keys}"),
+                named.into_iter().collect(),
+            )],
+            vec![(prospects::BY_ADDRESSES, list(&stated))],
+            vec![(FORMS, list(&stated))],
+            hosts.lookup(),
+        ))
+        .await?;
+    load_chains(db, &mut world, invitees, complete).await?;
+    add_prospects(&mut world, prospects::parsed(prospects)?);
+    load_prospects(db, &mut world, statements, &stated).await?;
     let chains: BTreeSet<Id> = world
         .invitees
         .values()
@@ -63,25 +89,27 @@ pub async fn load(
             .into_iter()
             .map(|proposal| (proposal.id.clone(), proposal)),
     );
-    world.forms = load_forms(db, &addresses(&world, statements)).await?;
-    world.directory = load_directory(db, &world, statements).await?;
+    add_forms(&mut world, forms)?;
+    let more = addresses(&world, statements);
+    let more = more.difference(&stated).map(String::as_str);
+    add_forms(&mut world, db.fetch_in(FORMS, more).await?)?;
+    world.directory = if world.invitees.is_empty() {
+        directory(users)?
+    } else {
+        let hosts = Hosts::of(&world, statements);
+        directory(db.fetch_in_each(hosts.lookup()).await?)?
+    };
     Ok(world)
 }
 
-async fn load_invitees(
+/// Takes in the invitees that were found, and loads those of the same chains and of the `complete`
+/// prospects.
+async fn load_chains(
     db: &mut Db<'_>,
     world: &mut World,
-    statements: &[&Statement],
+    mut rows: Vec<InviteeRow>,
     complete: &BTreeSet<Id>,
 ) -> Result<()> {
-    let named: BTreeSet<&str> = statements
-        .iter()
-        .copied()
-        .flat_map(named_invitees)
-        .collect();
-    let mut rows: Vec<InviteeRow> = db
-        .fetch_in(select_invitee!("WHERE uri IN {keys}"), named)
-        .await?;
     let ids = complete.iter().map(Id::as_str);
     rows.extend(
         db.fetch_in::<InviteeRow>(select_invitee!("WHERE prospect_id IN {keys}"), ids)
@@ -126,30 +154,30 @@ fn named_invitees(statement: &Statement) -> Vec<&str> {
     }
 }
 
+fn add_prospects(world: &mut World, found: Vec<Prospect>) {
+    let by_id = found
+        .into_iter()
+        .map(|prospect| (prospect.id.clone(), prospect));
+    world.prospects.extend(by_id);
+}
+
+/// Loads the prospects of the invitees and the `complete` ones, and those with an address that was
+/// not among those `stated`.
 async fn load_prospects(
     db: &mut Db<'_>,
     world: &mut World,
     statements: &[&Statement],
-    complete: &BTreeSet<Id>,
+    stated: &BTreeSet<String>,
 ) -> Result<()> {
     let of_chains = world
         .invitees
         .values()
         .filter_map(|invitee| invitee.prospect_id.as_ref());
-    let named: BTreeSet<Id> = of_chains.chain(complete).cloned().collect();
-    let found = prospects::by_ids(db, &named).await?;
-    world.prospects.extend(
-        found
-            .into_iter()
-            .map(|prospect| (prospect.id.clone(), prospect)),
-    );
+    let named: BTreeSet<Id> = of_chains.chain(&world.complete).cloned().collect();
+    add_prospects(world, prospects::by_ids(db, &named).await?);
     let keys = addresses(world, statements);
-    let found = prospects::by_addresses(db, keys.iter().map(String::as_str)).await?;
-    world.prospects.extend(
-        found
-            .into_iter()
-            .map(|prospect| (prospect.id.clone(), prospect)),
-    );
+    let more = keys.difference(stated).map(String::as_str);
+    add_prospects(world, prospects::by_addresses(db, more).await?);
     Ok(())
 }
 
@@ -174,54 +202,55 @@ fn addresses(world: &World, statements: &[&Statement]) -> BTreeSet<String> {
         .collect()
 }
 
-async fn load_forms(
-    db: &mut Db<'_>,
-    email_keys: &BTreeSet<String>,
-) -> Result<BTreeMap<String, Profile>> {
-    let sql = "SELECT email_key, profile FROM routing_profile WHERE email_key IN {keys}";
-    let keys = email_keys.iter().map(String::as_str);
-    let rows: Vec<(String, String)> = db.fetch_in(sql, keys).await?;
-    let read = |(key, profile): (String, String)| {
-        Ok((key, json::read(&profile, "a routing form's profile")?))
-    };
-    rows.into_iter().map(read).collect()
+fn add_forms(world: &mut World, rows: Vec<FormRow>) -> Result<()> {
+    for row in rows {
+        let profile = json::read(&row.profile, "a routing form's profile")?;
+        world.forms.insert(row.email_key, profile);
+    }
+    Ok(())
 }
 
-/// The users whom the deliveries, or the bookings they are linked with, name as hosts.
-async fn load_directory(
-    db: &mut Db<'_>,
-    world: &World,
-    statements: &[&Statement],
-) -> Result<Directory> {
-    let stated = statements.iter().filter_map(|statement| match statement {
-        Statement::Invitee { facts, .. } => Some(&**facts),
-        Statement::Form { .. } => None,
-    });
-    let all: Vec<&InviteeFacts> = world
-        .invitees
-        .values()
-        .map(|invitee| &invitee.facts)
-        .chain(stated)
-        .collect();
-    let hosts = || all.iter().flat_map(|facts| facts.hosts());
-    let uris: BTreeSet<&str> = hosts()
-        .filter_map(|host| host.user_uri.as_deref())
-        .collect();
-    let emails: BTreeSet<String> = hosts()
-        .filter_map(|host| host.email.as_deref())
-        .map(|email| email.trim().to_lowercase())
-        .collect();
-    let ids: BTreeSet<&str> = all
-        .iter()
-        .filter_map(|facts| facts.connection_user.as_ref())
-        .map(Id::as_str)
-        .collect();
-    let users = users::named(db, uris, emails.iter().map(String::as_str), ids).await?;
-    Ok(Directory::new(
-        users
-            .into_iter()
-            .map(|user| (user.id, user.email, user.calendly_user_uri)),
-    ))
+/// By what the users are named who host what is stated, or what is known of it.
+struct Hosts {
+    uris: BTreeSet<String>,
+    emails: BTreeSet<String>,
+    ids: BTreeSet<String>,
+}
+
+impl Hosts {
+    fn of(world: &World, statements: &[&Statement]) -> Self {
+        let stated = statements.iter().filter_map(|statement| match statement {
+            Statement::Invitee { facts, .. } => Some(&**facts),
+            Statement::Form { .. } => None,
+        });
+        let known = world.invitees.values().map(|invitee| &invitee.facts);
+        let all: Vec<&InviteeFacts> = known.chain(stated).collect();
+        let hosts = || all.iter().flat_map(|facts| facts.hosts());
+        let users = all
+            .iter()
+            .filter_map(|facts| facts.connection_user.as_ref());
+        Self {
+            uris: hosts().filter_map(|host| host.user_uri.clone()).collect(),
+            emails: hosts()
+                .filter_map(|host| host.email.as_deref())
+                .map(|email| email.trim().to_lowercase())
+                .collect(),
+            ids: users.map(ToString::to_string).collect(),
+        }
+    }
+
+    fn lookup(&self) -> Parts<'_> {
+        users::by_names(list(&self.uris), list(&self.emails), list(&self.ids))
+    }
+}
+
+fn list(names: &BTreeSet<String>) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+fn directory(users: Vec<users::Row>) -> Result<Directory> {
+    let named = |user: User| (user.id, user.email, user.calendly_user_uri);
+    Ok(Directory::new(users::parsed(users)?.into_iter().map(named)))
 }
 
 /// Archives the deliveries and writes back what they changed.

@@ -90,7 +90,7 @@ impl TryFrom<Row> for Prospect {
     }
 }
 
-fn parsed(rows: Vec<Row>) -> Result<Vec<Prospect>> {
+pub(super) fn parsed(rows: Vec<Row>) -> Result<Vec<Prospect>> {
     rows.into_iter().map(Prospect::try_from).collect()
 }
 
@@ -127,6 +127,14 @@ pub async fn by_ids(db: &mut Db<'_>, ids: impl IntoIterator<Item = &Id>) -> Resu
     parsed(db.fetch_in(select!(" WHERE id IN {keys}"), ids).await?)
 }
 
+/// Prospects that have one of the addresses, or that webhooks know by one. Two halves, because for
+/// an OR SQLite makes and drops a table to keep what it has found. The second is worded as the index
+/// is, which holds only those that differ.
+pub(super) const BY_ADDRESSES: &str = concat!(
+    select!(" WHERE email_key IN {keys} UNION ALL "),
+    select!(" WHERE fold_email_key IN {keys} AND fold_email_key <> email_key"),
+);
+
 /// Reads prospects that have one of the addresses, or that webhooks know by one.
 ///
 /// # Errors
@@ -135,13 +143,7 @@ pub async fn by_addresses<'k>(
     db: &mut Db<'_>,
     email_keys: impl IntoIterator<Item = &'k str>,
 ) -> Result<Vec<Prospect>> {
-    // Two halves, because for an OR SQLite makes and drops a table to keep what it has found. The
-    // second is worded as the index is, which holds only those that differ.
-    let sql = concat!(
-        select!(" WHERE email_key IN {keys} UNION ALL "),
-        select!(" WHERE fold_email_key IN {keys} AND fold_email_key <> email_key"),
-    );
-    parsed(db.fetch_in(sql, email_keys).await?)
+    parsed(db.fetch_in(BY_ADDRESSES, email_keys).await?)
 }
 
 /// Reads prospects by id, those behind `last`, or from the first on.

@@ -1,18 +1,30 @@
 //! Rows that every connection can read: one declaration, three drivers.
 
+use serde::de::DeserializeOwned;
 use sqlx::FromRow;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
 use super::embedded::FromEmbedded;
 
-/// A row that can be read from either database.
+/// A row that can be read from either database, and from JSON, in which Postgres answers several
+/// queries at once.
 pub trait Record:
-    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + FromEmbedded + Send + Unpin
+    for<'r> FromRow<'r, SqliteRow>
+    + for<'r> FromRow<'r, PgRow>
+    + FromEmbedded
+    + DeserializeOwned
+    + Send
+    + Unpin
 {
 }
 impl<T> Record for T where
-    T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + FromEmbedded + Send + Unpin
+    T: for<'r> FromRow<'r, SqliteRow>
+        + for<'r> FromRow<'r, PgRow>
+        + FromEmbedded
+        + DeserializeOwned
+        + Send
+        + Unpin
 {
 }
 
@@ -25,7 +37,7 @@ macro_rules! record {
         }
     ) => {
         $(#[$meta])*
-        #[derive(sqlx::FromRow)]
+        #[derive(serde::Deserialize, sqlx::FromRow)]
         $visibility struct $name {
             $($(#[$field_meta])* $field_visibility $field: $type,)*
         }

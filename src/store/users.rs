@@ -3,13 +3,14 @@
 use super::error::{Error, Result};
 use super::paging::{self, Found, Order, Page, SortKey};
 use super::record::record;
-use super::sql::{Db, Sql, args};
+use super::sql::{Db, Parts, Sql, args};
 use crate::domain::email::Email;
 use crate::domain::ids::Id;
 use crate::domain::user::{Role, User};
 
 record! {
-    struct Row {
+    /// A row as the columns of [`select`] are read.
+    pub(super) struct Row {
         id: String,
         email: String,
         name: String,
@@ -49,7 +50,7 @@ impl TryFrom<Row> for User {
     }
 }
 
-fn parsed(rows: Vec<Row>) -> Result<Vec<User>> {
+pub(super) fn parsed(rows: Vec<Row>) -> Result<Vec<User>> {
     rows.into_iter().map(User::try_from).collect()
 }
 
@@ -192,6 +193,19 @@ pub fn sort_key(user: &User) -> SortKey {
     SortKey::Int(user.created_ms)
 }
 
+/// The users that any of the Calendly URIs, addresses or ids name, as texts to read them by.
+pub(super) fn by_names<'k>(
+    uris: Vec<&'k str>,
+    email_keys: Vec<&'k str>,
+    ids: Vec<&'k str>,
+) -> Parts<'k> {
+    vec![
+        (select!(" WHERE calendly_user_uri IN {keys}"), uris),
+        (select!(" WHERE email_key IN {keys}"), email_keys),
+        (select!(" WHERE id IN {keys}"), ids),
+    ]
+}
+
 /// The users that any of the Calendly URIs, addresses or ids name.
 ///
 /// # Errors
@@ -202,18 +216,7 @@ pub async fn named<'k>(
     email_keys: impl IntoIterator<Item = &'k str>,
     ids: impl IntoIterator<Item = &'k str>,
 ) -> Result<Vec<User>> {
-    let rows: Vec<Row> = db
-        .fetch_in_each(vec![
-            (
-                select!(" WHERE calendly_user_uri IN {keys}"),
-                uris.into_iter().collect(),
-            ),
-            (
-                select!(" WHERE email_key IN {keys}"),
-                email_keys.into_iter().collect(),
-            ),
-            (select!(" WHERE id IN {keys}"), ids.into_iter().collect()),
-        ])
-        .await?;
-    parsed(rows)
+    let (uris, email_keys) = (uris.into_iter().collect(), email_keys.into_iter().collect());
+    let by_names = by_names(uris, email_keys, ids.into_iter().collect());
+    parsed(db.fetch_in_each(by_names).await?)
 }
