@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
+use bytes::BytesMut;
+use futures_util::ready;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -93,40 +95,82 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// So many bytes of a body are handed on at once, unless they are the last.
+const PIECE: usize = 16 << 10;
+
 /// The body of a request. While it is asked for, it must come.
+///
+/// Each piece that hyper hands out holds the whole buffer it was read into, 8 KiB and more. A body
+/// that comes a byte at a time would take as much for each, so pieces are copied together here.
 #[derive(Debug)]
-pub(super) struct Arriving {
-    body: Incoming,
+pub(super) struct Arriving<B = Incoming> {
+    body: B,
     peer: Peer,
+    gathered: BytesMut,
 }
 
-impl Arriving {
-    pub(super) fn new(body: Incoming, peer: Peer) -> Self {
-        Self { body, peer }
+impl<B> Arriving<B> {
+    pub(super) fn new(body: B, peer: Peer) -> Self {
+        let gathered = BytesMut::new();
+        Self {
+            body,
+            peer,
+            gathered,
+        }
     }
 }
 
-impl hyper::body::Body for Arriving {
+impl<B> hyper::body::Body for Arriving<B>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        loop {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    // All of it at once, as most are: nothing waits for more.
+                    Ok(data) if self.gathered.is_empty() && self.body.is_end_stream() => {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                    Ok(data) => self.gathered.extend_from_slice(&data),
+                    // Nobody asks for trailers.
+                    Err(_trailers) => {}
+                },
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None if self.gathered.is_empty() => return Poll::Ready(None),
+                None => break,
+            }
+            if self.gathered.len() >= PIECE {
+                break;
+            }
+        }
+        let piece = self.gathered.split().freeze();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.gathered.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let gathered = self.gathered.len() as u64;
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + gathered);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + gathered);
+        }
+        hint
     }
 }
 
-impl Drop for Arriving {
+impl<B> Drop for Arriving<B> {
     /// Read to its end, or nobody wants the rest.
     fn drop(&mut self) {
         self.peer.received();
@@ -169,5 +213,27 @@ impl hyper::body::Body for Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         self.peer.answered();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_comes_a_byte_at_a_time_is_handed_on_in_few_pieces() {
+        let text: Vec<u8> = (0..40_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        let bytes = text.iter().map(|byte| Bytes::from(vec![*byte]));
+        let frames = bytes.map(|byte| Ok::<_, io::Error>(Frame::data(byte)));
+        let mut body = Arriving::new(StreamBody::new(stream::iter(frames)), Peer::alone());
+        let mut pieces = Vec::new();
+        while let Some(frame) = body.frame().await {
+            pieces.push(frame.unwrap().into_data().unwrap());
+        }
+        assert_eq!(pieces.len(), 3);
+        assert_eq!(pieces.concat(), text);
     }
 }
