@@ -6,9 +6,10 @@ use sqlx::query::QueryScalar;
 use sqlx::{AssertSqlSafe, Postgres};
 
 use super::dialect;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::inserts::Insert;
 use super::sql::Arg;
+use crate::domain::event::Seq;
 
 /// The values of one column.
 #[derive(Debug)]
@@ -62,47 +63,63 @@ fn by_column(rows: Vec<Vec<Arg>>) -> Vec<Column> {
     columns
 }
 
-/// Inserts rows into tables by one statement and answers how many each insert wrote.
-pub(super) async fn insert(c: &mut PgConnection, inserts: Vec<Insert>) -> Result<Vec<u64>> {
-    if inserts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut parts = Vec::with_capacity(inserts.len());
-    let mut counts = Vec::with_capacity(inserts.len());
-    let mut values = Vec::new();
-    for (n, insert) in inserts.into_iter().enumerate() {
-        let Insert {
-            head, tail, rows, ..
-        } = insert;
-        let columns = by_column(rows);
-        let casts = casts(&columns, values.len());
+/// Events to append to the log.
+pub(super) struct Append {
+    /// When they were made.
+    pub(super) at_ms: i64,
+    /// For each its id, name, payload, user and whether admins hear of it.
+    pub(super) rows: Vec<Vec<Arg>>,
+}
+
+/// Inserts rows into tables and appends events to the log by one statement, and answers the
+/// position of the last event. It works through its parts in the order in which their answers are
+/// asked for, so the counter of the log is taken last.
+pub(super) async fn write(
+    c: &mut PgConnection,
+    inserts: Vec<Insert>,
+    events: Option<Append>,
+) -> Result<Option<Seq>> {
+    let (scalars, mut columns) = match events {
+        Some(Append { at_ms, rows }) => (vec![int(rows.len())?, at_ms], by_column(rows)),
+        None => (Vec::new(), Vec::new()),
+    };
+    let (mut parts, mut answers, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+    for insert in inserts.into_iter().filter(|i| !i.rows.is_empty()) {
+        let n = parts.len();
+        wanted.push((int(insert.rows.len())?, insert.all));
+        let (head, tail, own) = (insert.head, insert.tail, by_column(insert.rows));
+        let casts = casts(&own, scalars.len() + columns.len());
         parts.push(format!(
             "w{n} AS ({head} SELECT * FROM UNNEST({casts}) {tail} RETURNING 1)"
         ));
-        counts.push(format!("(SELECT COUNT(*) FROM w{n})"));
-        values.extend(columns);
+        answers.push(format!("(SELECT COUNT(*) FROM w{n})"));
+        columns.extend(own);
     }
-    let sql = format!(
-        "WITH {} SELECT ARRAY[{}]::BIGINT[]",
-        parts.join(", "),
-        counts.join(", ")
-    );
-    let query = sqlx::query_scalar(AssertSqlSafe(sql));
-    let written: Vec<i64> = bound(query, values).fetch_one(c).await?;
-    Ok(written.into_iter().map(i64::unsigned_abs).collect())
+    if !scalars.is_empty() {
+        parts.push(dialect::APPEND_POSTGRES.to_owned());
+        answers.push("(SELECT head_seq FROM taken)".to_owned());
+    }
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let (parts, answers) = (parts.join(", "), answers.join(", "));
+    let sql = AssertSqlSafe(format!("WITH {parts} SELECT ARRAY[{answers}]::BIGINT[]"));
+    let query = scalars
+        .into_iter()
+        .fold(sqlx::query_scalar(sql), Query::bind);
+    let mut written: Vec<i64> = bound(query, columns).fetch_one(c).await?;
+    let head = (written.len() > wanted.len())
+        .then(|| written.pop())
+        .flatten();
+    let missed = |((rows, all), written): ((i64, bool), i64)| all && rows != written;
+    if wanted.into_iter().zip(written).any(missed) {
+        return Err(Error::Conflict(None));
+    }
+    Ok(head)
 }
 
-/// Appends events to the log, given as rows of id, name, payload, user and whether admins hear of
-/// it; answers the last one's position.
-pub(super) async fn append(
-    c: &mut PgConnection,
-    count: i64,
-    at_ms: i64,
-    rows: Vec<Vec<Arg>>,
-) -> Result<i64> {
-    let query = sqlx::query_scalar(dialect::APPEND_POSTGRES);
-    let query = bound(query.bind(count).bind(at_ms), by_column(rows));
-    Ok(query.fetch_one(c).await?)
+fn int(count: usize) -> Result<i64> {
+    i64::try_from(count).map_err(|_| Error::Corrupt("the batch's size"))
 }
 
 /// `$1::TEXT[], $2::BIGINT[]` for two columns, where `before` placeholders are taken.

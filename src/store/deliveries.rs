@@ -137,13 +137,18 @@ pub async fn find(db: &mut Db<'_>, id: &Id) -> Result<Option<Delivery>> {
 }
 
 record! {
-    struct StandingRow {
+    /// What stands for an event.
+    pub(super) struct StandingRow {
         dedupe_key: String,
         id: String,
         status: String,
         reason: Option<String>,
     }
 }
+
+/// The deliveries that stand for events, by the events' natural keys.
+pub(super) const STANDING: &str = "SELECT dedupe_key, id, status, reason FROM delivery \
+    WHERE dedupe_key IN {keys} AND duplicate_of IS NULL";
 
 /// Which of the events are known already, by their natural keys.
 ///
@@ -153,9 +158,11 @@ pub async fn standing<'k>(
     db: &mut Db<'_>,
     keys: impl IntoIterator<Item = &'k str>,
 ) -> Result<HashMap<String, Standing>> {
-    let sql = "SELECT dedupe_key, id, status, reason FROM delivery \
-        WHERE dedupe_key IN {keys} AND duplicate_of IS NULL";
-    let rows: Vec<StandingRow> = db.fetch_in(sql, keys).await?;
+    Ok(by_key(db.fetch_in(STANDING, keys).await?))
+}
+
+/// What stands for each event.
+pub(super) fn by_key(rows: Vec<StandingRow>) -> HashMap<String, Standing> {
     let read = |row: StandingRow| {
         let held = row.status == DeliveryStatus::Quarantined.name();
         let held = row
@@ -171,7 +178,7 @@ pub async fn standing<'k>(
             },
         )
     };
-    Ok(rows.into_iter().map(read).collect())
+    rows.into_iter().map(read).collect()
 }
 
 /// Archives new deliveries.

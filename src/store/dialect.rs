@@ -20,6 +20,7 @@ use super::embedded;
 use super::error::{Error, Result};
 use super::held;
 use super::migrations;
+use crate::domain::ids::{Ids, UuidV7};
 
 /// Takes `$1` positions of the event log. It stands last but for the events themselves, so that
 /// the row's lock is short and `seq` is commit order. Nobody else can write between the two: for
@@ -29,20 +30,24 @@ pub(super) const TAKE_SEQ_SQLITE: [&str; 2] = [
     "SELECT head_seq FROM event_log WHERE id = 1",
 ];
 
-/// The same on Postgres, which appends the events, made at `$2`, in the same round trip, so that
-/// other nodes wait for the counter's row only until the commit that follows. They are told once
-/// it is committed.
-pub(super) const APPEND_POSTGRES: &str = "WITH taken AS (UPDATE event_log \
+/// The same on Postgres, as parts of a `WITH` that append the events, made at `$2`, in the same round
+/// trip, so that other nodes wait for the counter's row only until the commit that follows. They
+/// are told once it is committed.
+pub(super) const APPEND_POSTGRES: &str = "taken AS (UPDATE event_log \
      SET head_seq = head_seq + $1 WHERE id = 1 \
-     RETURNING head_seq, pg_notify('bookbell_events', '')), \
+     RETURNING head_seq, pg_notify('bookbell_events', current_setting('bookbell.node', true))), \
      appended AS (INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins) \
      SELECT taken.head_seq - $1 + e.n, e.id, $2, e.name, e.payload, e.user_id, e.admins \
      FROM taken, UNNEST($3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::BOOLEAN[]) \
-     WITH ORDINALITY AS e (id, name, payload, user_id, admins, n)) \
-     SELECT head_seq FROM taken";
+     WITH ORDINALITY AS e (id, name, payload, user_id, admins, n))";
 
-/// The channel on which nodes tell each other that the log has grown.
-pub const EVENTS_CHANNEL: &str = "bookbell_events";
+/// The channel on which nodes tell each other that the log has grown, each under its own name.
+pub(super) const EVENTS_CHANNEL: &str = "bookbell_events";
+
+/// The name by which a node knows its own hints: a setting of its connections, and how to ask for
+/// it. There is none where something between it and the database drops settings.
+const NODE: &str = "bookbell.node";
+pub(super) const WHICH_NODE: &str = "SELECT current_setting('bookbell.node', true)";
 
 /// Begins and serializes folding between nodes, in one round trip: a chain may join any two
 /// deliveries, so two batches must not be folded beside each other. On SQLite `BEGIN IMMEDIATE`
@@ -175,6 +180,7 @@ async fn open_postgres(url: &str) -> Result<Pools> {
         .application_name("bookbell")
         // A node that is cut off must not keep the turn to fold from the others.
         .options([("idle_in_transaction_session_timeout", "15s")])
+        .options([(NODE, UuidV7::new().new_id(0).as_str())])
         .statement_cache_capacity(STATEMENT_CACHE)
         .disable_statement_logging();
     let pool = pool::<Postgres>(16);

@@ -1,6 +1,6 @@
 //! The event log: one counter, one table.
 
-use super::columns;
+use super::columns::{self, Append};
 use super::dialect;
 use super::error::{Error, Result};
 use super::inserts::Insert;
@@ -62,10 +62,11 @@ pub async fn extent(db: &mut Db<'_>) -> Result<Extent> {
     row.await?.ok_or(Error::Corrupt("the event counter"))
 }
 
-/// Appends events at the end of the transaction. Private to the store: [`super::Tx::commit`] is
-/// the way.
+/// Inserts what is left to insert and appends events at the end of the transaction. Private to the
+/// store: [`super::Tx::commit_with`] is the way.
 pub(super) async fn append(
     db: &mut Db<'_>,
+    inserts: Vec<Insert>,
     events: Vec<NewEvent>,
     now_ms: i64,
     ids: &dyn Ids,
@@ -82,9 +83,15 @@ pub(super) async fn append(
             let rows = rows(0)
                 .map(|row| [&row[1..2], &row[3..]].concat())
                 .collect();
-            columns::append(c, count, now_ms, rows).await?
+            let append = Append {
+                at_ms: now_ms,
+                rows,
+            };
+            let head = columns::write(c, inserts, Some(append)).await?;
+            head.ok_or(Error::Corrupt("the event counter"))?
         }
         Db::Sqlite(_) | Db::Embedded(_) => {
+            db.insert(inserts).await?;
             let head = take_seq(db, count).await?;
             let insert = Insert {
                 head: "INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins)",

@@ -1,6 +1,6 @@
 //! Loads the part of the state that deliveries concern, and writes back what changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::counts::Change;
 use super::error::Result;
@@ -9,7 +9,7 @@ use super::json;
 use super::record::record;
 use super::sql::{Arg, Db, Parts, args};
 use super::{deliveries, proposals, prospects, search, users};
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{Delivery, Standing};
 use crate::domain::ids::Id;
 use crate::domain::invitee::{InviteeFacts, InviteeUri};
 use crate::domain::proposal::Proposal;
@@ -57,23 +57,38 @@ pub async fn load(
     statements: &[&Statement],
     complete: &BTreeSet<Id>,
 ) -> Result<World> {
+    let (world, _) = load_and_recognize(db, Vec::new(), statements, complete).await?;
+    Ok(world)
+}
+
+/// As [`load`], and with it which of the events are known already, by their natural `keys`: on
+/// Postgres in one round trip.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_and_recognize(
+    db: &mut Db<'_>,
+    keys: Vec<&str>,
+    statements: &[&Statement],
+    complete: &BTreeSet<Id>,
+) -> Result<(World, HashMap<String, Standing>)> {
     let mut world = World::with_complete(complete.clone());
     let named = statements.iter().copied().flat_map(named_invitees);
     let named: BTreeSet<&str> = named.collect();
     let stated = addresses(&world, statements);
     let hosts = Hosts::of(&world, statements);
     // Most bookings are of people nobody knows yet, and this is all there is to read.
-    let (invitees, prospects, forms, users) = db
-        .fetch_in_all::<InviteeRow, prospects::Row, FormRow, users::Row>((
-            vec![(
-                select_invitee!("WHERE uri IN {keys}"),
-                named.into_iter().collect(),
-            )],
-            vec![(prospects::BY_ADDRESSES, list(&stated))],
-            vec![(FORMS, list(&stated))],
-            hosts.lookup(),
-        ))
-        .await?;
+    let sets = [
+        vec![(deliveries::STANDING, keys)],
+        vec![(
+            select_invitee!("WHERE uri IN {keys}"),
+            named.into_iter().collect(),
+        )],
+        vec![(prospects::BY_ADDRESSES, list(&stated))],
+        vec![(FORMS, list(&stated))],
+        hosts.lookup(),
+    ];
+    let (standing, invitees, prospects, forms, users) = db.fetch_in_all(sets).await?;
     load_chains(db, &mut world, invitees, complete).await?;
     add_prospects(&mut world, prospects::parsed(prospects)?);
     load_prospects(db, &mut world, statements, &stated).await?;
@@ -99,7 +114,7 @@ pub async fn load(
         let hosts = Hosts::of(&world, statements);
         directory(db.fetch_in_each(hosts.lookup()).await?)?
     };
-    Ok(world)
+    Ok((world, deliveries::by_key(standing)))
 }
 
 /// Takes in the invitees that were found, and loads those of the same chains and of the `complete`
@@ -253,11 +268,12 @@ fn directory(users: Vec<users::Row>) -> Result<Directory> {
     Ok(Directory::new(users::parsed(users)?.into_iter().map(named)))
 }
 
-/// Archives the deliveries and writes back what they changed.
+/// Archives the deliveries and writes back what they changed: what is left for
+/// [`super::Tx::commit_with`] to insert is answered.
 ///
 /// # Errors
 /// [`super::Error::Conflict`] when somebody else changed a record since it was loaded: load again.
-pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Result<()> {
+pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Result<Vec<Insert>> {
     let dirty = &world.dirty;
     let (prospects, gone): (Vec<&Id>, Vec<&Id>) = dirty
         .prospects
@@ -278,6 +294,9 @@ pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Res
     inserts.extend(proposals::upsert(db, &proposals, &mut change).await?);
     inserts.extend(upsert_invitees(world));
     inserts.extend([upsert_forms(world), change.insert()]);
+    if gone.is_empty() && gone_proposals.is_empty() {
+        return Ok(inserts);
+    }
     db.insert(inserts).await?;
     let delete = "DELETE FROM proposal WHERE id IN {keys}";
     db.execute_in(delete, gone_proposals.into_iter().map(Id::as_str))
@@ -286,7 +305,7 @@ pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Res
     search::forget(db, &gone).await?;
     db.execute_in(delete, gone.into_iter().map(Id::as_str))
         .await?;
-    Ok(())
+    Ok(Vec::new())
 }
 
 fn upsert_invitees(world: &World) -> [Insert; 2] {

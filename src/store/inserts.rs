@@ -50,40 +50,30 @@ impl Db<'_> {
     /// # Errors
     /// As [`Db::execute`]; [`Error::Conflict`] when a row of an [`Insert::all`] was not written.
     pub async fn insert(&mut self, inserts: Vec<Insert>) -> Result<()> {
-        let inserts: Vec<Insert> = inserts
-            .into_iter()
-            .filter(|insert| !insert.rows.is_empty())
-            .collect();
-        let wanted: Vec<(u64, bool)> = inserts
-            .iter()
-            .map(|insert| (insert.rows.len() as u64, insert.all))
-            .collect();
-        let written = match self {
-            Self::Postgres(c) => columns::insert(c, inserts).await?,
-            _ => self.insert_each(inserts).await?,
-        };
-        let missed = |((rows, all), written): ((u64, bool), u64)| all && rows != written;
-        if wanted.into_iter().zip(written).any(missed) {
-            return Err(Error::Conflict(None));
+        if let Self::Postgres(c) = self {
+            columns::write(c, inserts, None).await?;
+            return Ok(());
+        }
+        for insert in inserts.into_iter().filter(|i| !i.rows.is_empty()) {
+            let (wanted, all) = (insert.rows.len() as u64, insert.all);
+            if self.insert_rows(insert).await? != wanted && all {
+                return Err(Error::Conflict(None));
+            }
         }
         Ok(())
     }
 
-    async fn insert_each(&mut self, inserts: Vec<Insert>) -> Result<Vec<u64>> {
-        let mut written = Vec::with_capacity(inserts.len());
-        for Insert {
+    async fn insert_rows(&mut self, insert: Insert) -> Result<u64> {
+        let Insert {
             head, tail, rows, ..
-        } in inserts
-        {
-            written.push(if let Self::Embedded(c) = self {
-                let row = placeholders(1, rows[0].len());
-                let sql = format!("{head} VALUES {row} {tail}");
-                c.execute(&sql, rows.iter().map(Vec::as_slice))?
-            } else {
-                self.insert_in_chunks(head, tail, rows).await?
-            });
+        } = insert;
+        if let Self::Embedded(c) = self {
+            let row = placeholders(1, rows[0].len());
+            let sql = format!("{head} VALUES {row} {tail}");
+            c.execute(&sql, rows.iter().map(Vec::as_slice))
+        } else {
+            self.insert_in_chunks(head, tail, rows).await
         }
-        Ok(written)
     }
 
     /// Inserts by as few statements as there are bits in the number of rows, so that each size

@@ -39,6 +39,7 @@ pub use sql::Db;
 use crate::domain::event::{Event, NewEvent};
 use crate::domain::ids::Ids;
 use dialect::Pools;
+use inserts::Insert;
 
 /// An open database.
 #[derive(Debug, Clone)]
@@ -159,8 +160,10 @@ impl Store {
             return Ok(None);
         };
         let mut listener = sqlx::postgres::PgListener::connect_with(pool).await?;
+        let node = sqlx::query_scalar(dialect::WHICH_NODE);
+        let node = node.fetch_one(&mut listener).await?;
         listener.listen(dialect::EVENTS_CHANNEL).await?;
-        Ok(Some(Listener(listener)))
+        Ok(Some(Listener { listener, node }))
     }
 
     /// Closes every connection, waiting at most `limit`.
@@ -197,16 +200,24 @@ async fn begin(pool: &sqlx::PgPool, sql: &'static str) -> Result<Transaction<'st
 
 /// Hears from other nodes.
 #[derive(Debug)]
-pub struct Listener(sqlx::postgres::PgListener);
+pub struct Listener {
+    listener: sqlx::postgres::PgListener,
+    node: Option<String>,
+}
 
 impl Listener {
-    /// Waits for the next hint; an error means that the connection was lost, and hints with it.
+    /// Waits for the next hint of another node; an error means that the connection was lost, and
+    /// hints with it. What this one commits it knows without, and would read for nothing.
     ///
     /// # Errors
     /// [`Error::Database`] when the connection is lost.
     pub async fn hint(&mut self) -> Result<()> {
-        self.0.recv().await?;
-        Ok(())
+        loop {
+            let hint = self.listener.recv().await?;
+            if self.node.as_deref() != Some(hint.payload()) {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -262,15 +273,30 @@ impl Tx {
     /// # Errors
     /// As [`Db::execute`]; nothing is committed then.
     pub async fn commit(
+        self,
+        events: Vec<NewEvent>,
+        now_ms: i64,
+        ids: &dyn Ids,
+    ) -> Result<Vec<Event>> {
+        self.commit_with(Vec::new(), events, now_ms, ids).await
+    }
+
+    /// As [`Tx::commit`], with rows to insert just before: on Postgres in the same round trip.
+    ///
+    /// # Errors
+    /// As [`Db::insert`]; nothing is committed then.
+    pub async fn commit_with(
         mut self,
+        inserts: Vec<Insert>,
         events: Vec<NewEvent>,
         now_ms: i64,
         ids: &dyn Ids,
     ) -> Result<Vec<Event>> {
         let committed = if events.is_empty() {
+            self.db().insert(inserts).await?;
             Vec::new()
         } else {
-            events::append(&mut self.db(), events, now_ms, ids).await?
+            events::append(&mut self.db(), inserts, events, now_ms, ids).await?
         };
         match self {
             Self::Sqlite(tx, _turn) => tx.commit().await?,

@@ -196,24 +196,27 @@ impl Db<'_> {
         Ok(found)
     }
 
-    /// Reads the rows of four such sets of texts: on Postgres in one round trip, as JSON, for
+    /// Reads the rows of five such sets of texts: on Postgres in one round trip, as JSON, for
     /// which the texts' columns must be named as the fields.
     ///
     /// # Errors
     /// As [`Db::fetch`].
-    pub async fn fetch_in_all<A: Record, B: Record, C: Record, D: Record>(
+    pub async fn fetch_in_all<A: Record, B: Record, C: Record, D: Record, E: Record>(
         &mut self,
-        (a, b, c, d): (Parts<'_>, Parts<'_>, Parts<'_>, Parts<'_>),
-    ) -> Result<(Vec<A>, Vec<B>, Vec<C>, Vec<D>)> {
+        sets: [Parts<'_>; 5],
+    ) -> Result<(Vec<A>, Vec<B>, Vec<C>, Vec<D>, Vec<E>)> {
         if let Self::Postgres(connection) = self {
-            let [a, b, c, d] = fetch_as_json(connection, [a, b, c, d]).await?;
-            return Ok((from_json(a)?, from_json(b)?, from_json(c)?, from_json(d)?));
+            let [a, b, c, d, e] = fetch_as_json(connection, sets).await?;
+            let (a, b, c) = (from_json(a)?, from_json(b)?, from_json(c)?);
+            return Ok((a, b, c, from_json(d)?, from_json(e)?));
         }
+        let [a, b, c, d, e] = sets;
         Ok((
             self.fetch_in_each(a).await?,
             self.fetch_in_each(b).await?,
             self.fetch_in_each(c).await?,
             self.fetch_in_each(d).await?,
+            self.fetch_in_each(e).await?,
         ))
     }
 

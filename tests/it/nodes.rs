@@ -6,9 +6,10 @@ use axum::http::Method;
 use bookbell::domain::event::{Audience, NewEvent};
 use bookbell::domain::ids::UuidV7;
 use bookbell::store::{self, Store};
+use futures_util::FutureExt;
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::support::database::Database;
 use crate::support::load::{expect_each_once, post};
@@ -53,6 +54,27 @@ async fn positions_are_commit_order_for_whoever_reads(database: Database) {
     };
     timeout_at(deadline, read).await.unwrap();
     writers.join_all().await;
+}
+
+/// What a node commits it has in memory; woken by its own hints it would read all of it again.
+#[tokio::test]
+async fn a_node_is_told_of_what_others_commit_and_not_of_its_own() {
+    let database = Database::postgres().await;
+    let one = Store::open(&database.url).await.unwrap();
+    let two = Store::open(&database.url).await.unwrap();
+    let mut listener = one.listen().await.unwrap().unwrap();
+    let commit = async |node: &Store| {
+        let event = NewEvent::new("test", &json!({}), Audience::admins());
+        let tx = node.begin().await.unwrap();
+        let ids = UuidV7::new();
+        tx.commit(vec![event], 0, &ids).await.unwrap();
+    };
+    for _ in 0..20 {
+        commit(&one).await;
+    }
+    commit(&two).await;
+    timeout(PATIENCE, listener.hint()).await.unwrap().unwrap();
+    assert!(listener.hint().now_or_never().is_none(), "woken by its own");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

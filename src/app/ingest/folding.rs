@@ -40,9 +40,11 @@ impl App {
             .iter()
             .filter_map(|r| r.delivery.dedupe_key.as_deref())
             .collect();
-        let standing = store::deliveries::standing(&mut tx.db(), keys).await?;
+        let keys = keys.into_iter().collect();
         let statements: Vec<&Statement> = batch.iter().filter_map(Received::statement).collect();
-        let world = store::fold::load(&mut tx.db(), &statements, complete).await?;
+        let mut db = tx.db();
+        let loaded = store::fold::load_and_recognize(&mut db, keys, &statements, complete);
+        let (world, standing) = loaded.await?;
         let cx = Context {
             now_ms,
             ids: &*self.ids,
@@ -73,8 +75,9 @@ impl App {
         for (held, by) in &folding.closed {
             store::deliveries::close_as_duplicate(&mut db, held, by).await?;
         }
-        store::fold::write(&mut db, &folding.world, &folding.archived).await?;
-        Ok(tx.commit(folding.events, now_ms, &*self.ids).await?)
+        let rows = store::fold::write(&mut db, &folding.world, &folding.archived).await?;
+        let committed = tx.commit_with(rows, folding.events, now_ms, &*self.ids);
+        Ok(committed.await?)
     }
 }
 
