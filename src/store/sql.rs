@@ -206,17 +206,22 @@ impl Db<'_> {
         sets: [Parts<'_>; 5],
     ) -> Result<(Vec<A>, Vec<B>, Vec<C>, Vec<D>, Vec<E>)> {
         if let Self::Postgres(connection) = self {
-            let [a, b, c, d, e] = fetch_as_json(connection, sets).await?;
-            let (a, b, c) = (from_json(a)?, from_json(b)?, from_json(c)?);
-            return Ok((a, b, c, from_json(d)?, from_json(e)?));
+            let [one, two, three, four, five] = fetch_as_json(connection, sets).await?;
+            return Ok((
+                from_json(one)?,
+                from_json(two)?,
+                from_json(three)?,
+                from_json(four)?,
+                from_json(five)?,
+            ));
         }
-        let [a, b, c, d, e] = sets;
+        let [one, two, three, four, five] = sets;
         Ok((
-            self.fetch_in_each(a).await?,
-            self.fetch_in_each(b).await?,
-            self.fetch_in_each(c).await?,
-            self.fetch_in_each(d).await?,
-            self.fetch_in_each(e).await?,
+            self.fetch_in_each(one).await?,
+            self.fetch_in_each(two).await?,
+            self.fetch_in_each(three).await?,
+            self.fetch_in_each(four).await?,
+            self.fetch_in_each(five).await?,
         ))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -74,8 +75,9 @@ impl Queue {
 }
 
 impl Writer {
-    /// Runs on a thread of its own, because on SQLite its statements block it. The answer comes
-    /// when it has stopped.
+    /// Runs on a thread of its own, because on SQLite its statements block it, and on a runtime of
+    /// its own, so that on Postgres it hears its connection itself; else another thread would, and
+    /// wake it for each answer. The answer comes when it has stopped.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -85,7 +87,7 @@ impl Writer {
         stop: oneshot::Receiver<()>,
     ) -> std::io::Result<oneshot::Receiver<()>> {
         let (stopped, done) = oneshot::channel();
-        let runtime = tokio::runtime::Handle::current();
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             runtime.block_on(self.run(app, stop));
             let _ = stopped.send(());
