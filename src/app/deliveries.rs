@@ -27,7 +27,7 @@ impl App {
     /// [`Error::Invalid`] for a foreign cursor.
     pub async fn deliveries(&self, filter: &Filter, query: PageQuery) -> Result<Listed<Delivery>> {
         self.flush_refusals().await?;
-        let scope = format!("deliveries {filter:?}");
+        let scope = format!("deliveries by id {filter:?}");
         let limit = query.limit;
         let page = self.tokens.page(&scope, query)?;
         let mut reader = self.store.read().await?;
@@ -60,7 +60,7 @@ impl App {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn forget_bodies(&self, after: Option<&Position>) -> Result<Option<Position>> {
+    pub async fn forget_bodies(&self, after: Option<&Id>) -> Result<Option<Id>> {
         const STEP: i64 = 500;
         let Some(kept_ms) = self.settings.delivery_retention_ms else {
             return Ok(None);
@@ -73,7 +73,7 @@ impl App {
         let full: Vec<&str> = old
             .iter()
             .filter(|(_, has_body)| *has_body)
-            .map(|(position, _)| position.id.as_str())
+            .map(|(id, _)| id.as_str())
             .collect();
         if !full.is_empty() {
             let mut tx = self.store.begin().await?;

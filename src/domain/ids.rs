@@ -25,6 +25,14 @@ impl Id {
         Self(text)
     }
 
+    /// What comes before every id made at `at_ms` (milliseconds since the Unix epoch) or later, and
+    /// after every earlier one: a UUIDv7 begins with its time (RFC 9562, section 5.7).
+    #[must_use]
+    pub fn bound(at_ms: i64) -> String {
+        let at_ms = at_ms.clamp(0, (1 << 48) - 1);
+        format!("{:08x}-{:04x}", at_ms >> 16, at_ms & 0xffff)
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -93,5 +101,20 @@ impl Ids for UuidV7 {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let at = Timestamp::from_unix(&*context, now_ms / 1000, nanos);
         Id(Uuid::new_v7(at).as_hyphenated().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_stands_between_the_ids_before_and_those_from_then_on() {
+        let ids = UuidV7::new();
+        for at_ms in [1, 0xffff, 0x1_0000, 1_795_000_000_123] {
+            let bound = Id::bound(at_ms);
+            assert!(ids.new_id(at_ms - 1).as_str() < bound.as_str(), "{at_ms}");
+            assert!(ids.new_id(at_ms).as_str() > bound.as_str(), "{at_ms}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Result};
-use crate::store::paging::Position;
+use crate::domain::ids::Id;
 
 const PERIOD: Duration = Duration::from_mins(10);
 
@@ -41,7 +41,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn once(app: &App, emptied: &mut Option<Position>) -> Result<()> {
+pub async fn once(app: &App, emptied: &mut Option<Id>) -> Result<()> {
     while app.forget_events().await? > 0 {
         sleep(BREATH).await;
     }

@@ -1,4 +1,7 @@
 //! The archive: every delivery with its raw body, and what became of it.
+//!
+//! A delivery's id is made at the moment of its receipt, with which it begins (UUIDv7): the order
+//! of ids is the order of receipt, and needs no index of its own.
 
 pub mod archive;
 
@@ -7,7 +10,7 @@ use std::collections::HashMap;
 use super::counts::{self, Change, Counted, Which};
 use super::error::{Error, Result};
 use super::inserts::Insert;
-use super::paging::{self, Found, Order, Page, Position, SortKey};
+use super::paging::{self, Found, Order, Page, SortKey};
 use super::record::record;
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason, Standing};
@@ -80,22 +83,17 @@ const STRETCH: i64 = 256;
 const STRETCH_BYTES: i64 = 8 << 20;
 
 /// Reads deliveries with their bodies in the order they were received, as many as fit into
-/// memory well: those behind `last` (when it was received, and its id), or from the first on.
-/// None are left when it answers none.
+/// memory well: those behind `last`, or from the first on. None are left when it answers none.
 ///
 /// # Errors
 /// As [`find`].
-pub async fn stretch(
-    db: &mut Db<'_>,
-    filter: &Filter,
-    last: Option<&(i64, Id)>,
-) -> Result<Vec<Delivery>> {
+pub async fn stretch(db: &mut Db<'_>, filter: &Filter, last: Option<&Id>) -> Result<Vec<Delivery>> {
     let mut sql = Sql::new("SELECT id, CAST(COALESCE(LENGTH(body), 0) AS BIGINT) FROM delivery");
     filter.apply(&mut sql);
-    if let Some((received_ms, id)) = last {
-        sql.filter("(received_ms, id) > (?, ?)", args![*received_ms, id]);
+    if let Some(id) = last {
+        sql.filter("id > ?", args![id]);
     }
-    sql.push(" ORDER BY received_ms, id LIMIT ?", args![STRETCH]);
+    sql.push(" ORDER BY id LIMIT ?", args![STRETCH]);
     let (text, args) = sql.build();
     let sizes: Vec<(String, i64)> = db.fetch(text, args).await?;
     let mut bytes = 0;
@@ -110,7 +108,7 @@ pub async fn stretch(
         .await?;
     let deliveries: Result<Vec<Delivery>> = rows.into_iter().map(Delivery::try_from).collect();
     let mut deliveries = deliveries?;
-    deliveries.sort_by(|a, b| (a.received_ms, &a.id).cmp(&(b.received_ms, &b.id)));
+    deliveries.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(deliveries)
 }
 
@@ -299,8 +297,9 @@ pub async fn refused(db: &mut Db<'_>) -> Result<Vec<(String, i64)>> {
 /// # Errors
 /// [`Error::Database`].
 pub async fn prune_refused(db: &mut Db<'_>, keep: i64) -> Result<u64> {
-    let sql = "DELETE FROM delivery WHERE status = $1 AND id NOT IN (SELECT id FROM delivery \
-        WHERE status = $1 ORDER BY received_ms DESC, id DESC LIMIT $2)";
+    let sql = "DELETE FROM delivery WHERE status = $1 AND status <> 'processed' AND id NOT IN \
+        (SELECT id FROM delivery WHERE status = $1 AND status <> 'processed' \
+        ORDER BY id DESC LIMIT $2)";
     let rejected = DeliveryStatus::Rejected.name();
     let gone = db.execute(sql, args![rejected, keep]).await?;
     let mut change = Change::default();
@@ -317,24 +316,20 @@ pub async fn prune_refused(db: &mut Db<'_>, keep: i64) -> Result<u64> {
 pub async fn oldest(
     db: &mut Db<'_>,
     before_ms: i64,
-    after: Option<&Position>,
+    after: Option<&Id>,
     limit: i64,
-) -> Result<Vec<(Position, bool)>> {
-    let mut sql = Sql::new("SELECT received_ms, id, status, body IS NOT NULL FROM delivery");
-    sql.filter("received_ms < ?", args![before_ms]);
-    if let Some(Position { key, id }) = after {
-        sql.filter(
-            "(received_ms, id) > (?, ?)",
-            args![key.clone(), id.as_str()],
-        );
+) -> Result<Vec<(Id, bool)>> {
+    let mut sql = Sql::new("SELECT id, status, body IS NOT NULL FROM delivery");
+    sql.filter("id < ?", args![Id::bound(before_ms)]);
+    if let Some(id) = after {
+        sql.filter("id > ?", args![id]);
     }
-    sql.push(" ORDER BY received_ms, id LIMIT ?", args![limit]);
+    sql.push(" ORDER BY id LIMIT ?", args![limit]);
     let (text, args) = sql.build();
-    let rows: Vec<(i64, String, String, bool)> = db.fetch(text, args).await?;
+    let rows: Vec<(String, String, bool)> = db.fetch(text, args).await?;
     let held = DeliveryStatus::Quarantined.name();
-    let read = |(received_ms, id, status, has_body): (i64, String, String, bool)| {
-        let key = SortKey::Int(received_ms);
-        (Position { key, id }, has_body && status != held)
+    let read = |(id, status, has_body): (String, String, bool)| {
+        (Id::from_stored(id), has_body && status != held)
     };
     Ok(rows.into_iter().map(read).collect())
 }
@@ -377,18 +372,25 @@ impl Filter {
     fn apply(&self, sql: &mut Sql) {
         if let Some(status) = self.status {
             sql.filter("status = ?", args![status.name()]);
+            if status != DeliveryStatus::Processed {
+                sql.filter(UNUSUAL, args![]);
+            }
         }
         if let Some(event) = &self.event {
             sql.filter("event = ?", args![event.as_str()]);
         }
         if let Some(since_ms) = self.since_ms {
-            sql.filter("received_ms >= ?", args![since_ms]);
+            sql.filter("id >= ?", args![Id::bound(since_ms)]);
         }
         if let Some(until_ms) = self.until_ms {
-            sql.filter("received_ms < ?", args![until_ms]);
+            sql.filter("id < ?", args![Id::bound(until_ms)]);
         }
     }
 }
+
+/// What the index by status is restricted to, without which it would not be used. Nearly all are
+/// processed, and found quickly among the rest.
+const UNUSUAL: &str = "status <> 'processed'";
 
 /// Lists deliveries, youngest first, without their bodies.
 ///
@@ -405,18 +407,18 @@ pub async fn list(db: &mut Db<'_>, filter: &Filter, page: Page) -> Result<Found<
     let mut sql = Sql::new(select!("NULL AS body", ""));
     filter.apply(&mut sql);
     let order = Order {
-        behind: "(received_ms, id) < (?, ?)",
-        by: " ORDER BY received_ms DESC, id DESC LIMIT ?",
+        behind: "id <= ? AND id < ?",
+        by: " ORDER BY id DESC LIMIT ?",
     };
     paging::read::<Row>(db, total, sql, order, page)
         .await?
         .parsed()
 }
 
-/// The value a delivery has in the list.
+/// The value a delivery has in the list: its id, which begins with the time of its receipt.
 #[must_use]
 pub fn sort_key(delivery: &Delivery) -> SortKey {
-    SortKey::Int(delivery.received_ms)
+    SortKey::Text(delivery.id.to_string())
 }
 
 /// How many deliveries are held, counted up to `most`.
@@ -425,7 +427,7 @@ pub fn sort_key(delivery: &Delivery) -> SortKey {
 /// [`Error::Database`].
 pub async fn quarantined(db: &mut Db<'_>, most: i64) -> Result<i64> {
     let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM \
-        (SELECT 1 FROM delivery WHERE status = $1 LIMIT $2) AS held";
+        (SELECT 1 FROM delivery WHERE status = $1 AND status <> 'processed' LIMIT $2) AS held";
     let held = DeliveryStatus::Quarantined.name();
     let count: Option<(i64,)> = db.fetch_one(sql, args![held, most]).await?;
     Ok(count.map_or(0, |(count,)| count))

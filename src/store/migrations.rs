@@ -27,6 +27,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0003_write_path.sql"),
         include_str!("../../migrations/postgres/0003_write_path.sql"),
     ),
+    (
+        4,
+        "fewer_indexes",
+        include_str!("../../migrations/sqlite/0004_fewer_indexes.sql"),
+        include_str!("../../migrations/postgres/0004_fewer_indexes.sql"),
+    ),
 ];
 
 /// The migrations for SQLite.

@@ -213,7 +213,7 @@ async fn end_amid_load(database: Database, end: impl Fn(&mut Server)) {
     let admin = api.admin().await;
     let mut subscriber = Subscriber::start().await;
     join_all(&mut subscriber, &server, &admin.token).await;
-    let load = post(&[&api], 1..=800);
+    let load = post(&[&api], 1..=2000);
     for events in [400, 1000] {
         subscriber.count("websocket", events).await;
         end(&mut server);
@@ -221,10 +221,10 @@ async fn end_amid_load(database: Database, end: impl Fn(&mut Server)) {
     }
     assert!(!load.is_finished(), "it was never ended amid the load");
     let answered = load.await.unwrap();
-    assert_eq!(answered.len(), 800);
+    assert_eq!(answered.len(), 2000);
 
     let log = api.events(&admin.token, 0).await;
-    expect_each_once(&log, 800);
+    expect_each_once(&log, 2000);
     let kept = api
         .all("/api/deliveries?status=processed", &admin.token)
         .await;
@@ -235,10 +235,10 @@ async fn end_amid_load(database: Database, end: impl Fn(&mut Server)) {
     );
     for list in ["prospects", "proposals"] {
         let records = api.all(&format!("/api/{list}"), &admin.token).await;
-        assert_eq!(records.len(), 800, "{list}");
+        assert_eq!(records.len(), 2000, "{list}");
     }
     for (id, _) in TRANSPORTS {
-        subscriber.count(id, 1600).await;
+        subscriber.count(id, 4000).await;
         expect_same(id, &subscriber.events(id), &log);
         for gone in subscriber.reports(id, "disconnect") {
             assert_ne!(gone["reason"], "io server disconnect");

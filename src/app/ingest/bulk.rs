@@ -112,7 +112,7 @@ impl From<&Delivery> for Seen {
 }
 
 /// Where the next batch begins: behind this delivery.
-pub(super) type Last = Option<(i64, Id)>;
+pub(super) type Last = Option<Id>;
 
 impl App {
     /// Processes all deliveries that match again, as if they had come in time, in the order they
@@ -159,7 +159,7 @@ impl App {
         let Some(end) = deliveries.last() else {
             return Ok(false);
         };
-        *last = Some((end.received_ms, end.id.clone()));
+        *last = Some(end.id.clone());
         let seen = replayed.skip(deliveries);
         for (delivery, answer) in seen.iter().zip(&answers) {
             replayed.add(&Seen::from(delivery), answer);

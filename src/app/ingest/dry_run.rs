@@ -46,7 +46,7 @@ impl App {
         while !replayed.stopped {
             let deliveries = stretch(&mut db, &filter, last.as_ref()).await?;
             let Some(end) = deliveries.last() else { break };
-            last = Some((end.received_ms, end.id.clone()));
+            last = Some(end.id.clone());
             let deliveries = replayed.skip(deliveries);
             let seen: Vec<Seen> = deliveries.iter().map(Seen::from).collect();
             let answers = self.foresee_batch(&mut db, &mut run, deliveries).await?;

@@ -114,7 +114,7 @@ impl App {
         let signature = match verify(posted.signature.as_deref(), &posted.body, &door.keys) {
             Ok(signature) => signature,
             Err(error) => {
-                let (id, connection) = (self.new_id(), door.connection_id);
+                let (id, connection) = (self.ids.new_id(received_ms), door.connection_id);
                 self.refusals
                     .note(id, error, posted.headers, connection, received_ms);
                 return Err(Error::Unauthenticated(error.code()));

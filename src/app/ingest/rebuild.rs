@@ -129,7 +129,7 @@ impl App {
         loop {
             let deliveries = stretch(source, &Filter::default(), last.as_ref()).await?;
             let Some(end) = deliveries.last() else { break };
-            last = Some((end.received_ms, end.id.clone()));
+            last = Some(end.id.clone());
             let turns = known.turns(source, &deliveries).await?;
             for batch in turns.chunk_by(|a, b| (a.users, &a.late) == (b.users, &b.late)) {
                 let outcomes = self.feed(source, known.directory(&batch[0]), batch).await?;
