@@ -13,11 +13,14 @@ use crate::support::api::Api;
 use crate::support::database::Database;
 use crate::support::faults::median;
 use crate::support::load::booking;
+use crate::support::on_each_database;
 use crate::support::process::{held, resident_mib};
 use crate::support::server::Server;
 use crate::support::soak::{Rounds, scaled};
 use crate::support::stuck;
 use crate::support::subscriber::Subscriber;
+
+on_each_database![clients_that_take_nothing_are_let_go_and_nobody_notices];
 
 /// A booking whose events fill the buffers of who does not read: some forty kilobytes each.
 fn long_booking(n: u32) -> serde_json::Value {
@@ -91,9 +94,8 @@ async fn let_go(server: &Server, ports: &[u16]) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_take_nothing_are_let_go_and_nobody_notices() {
-    let mut server = Server::start(Database::sqlite());
+async fn clients_that_take_nothing_are_let_go_and_nobody_notices(database: Database) {
+    let mut server = Server::start(database);
     let api = server.api();
     let token = api.admin().await.token;
     let mut clients = Subscriber::start().await;
