@@ -73,19 +73,12 @@ pub(super) async fn append(
 ) -> Result<Vec<Event>> {
     let count = i64::try_from(events.len()).map_err(|_| Error::Corrupt("the batch's size"))?;
     let ids: Vec<Id> = events.iter().map(|_| ids.new_id(now_ms)).collect();
-    let rows = |first: Seq| {
-        let rows = events.iter().zip(&ids).zip(first..);
-        rows.map(|((event, id), seq)| row_of(event, id, seq, now_ms))
-    };
+    let rows = events.iter().zip(&ids).map(|(event, id)| row_of(event, id));
     let head = match db {
         Db::Postgres(c) => {
-            // The statement numbers and dates them itself.
-            let rows = rows(0)
-                .map(|row| [&row[1..2], &row[3..]].concat())
-                .collect();
             let append = Append {
                 at_ms: now_ms,
-                rows,
+                rows: rows.collect(),
             };
             let head = columns::write(c, inserts, Some(append)).await?;
             head.ok_or(Error::Corrupt("the event counter"))?
@@ -93,10 +86,14 @@ pub(super) async fn append(
         Db::Sqlite(_) | Db::Embedded(_) => {
             db.insert(inserts).await?;
             let head = take_seq(db, count).await?;
+            let numbered = |(mut row, seq): (Vec<Arg>, Seq)| {
+                row.extend(args![seq, now_ms]);
+                row
+            };
             let insert = Insert {
-                head: "INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins)",
+                head: "INSERT INTO event (id, name, payload, user_id, admins, seq, at_ms)",
                 tail: "",
-                rows: rows(head - count + 1).collect(),
+                rows: rows.zip(head - count + 1..).map(numbered).collect(),
                 all: true,
             };
             db.insert(vec![insert]).await?;
@@ -121,11 +118,10 @@ async fn take_seq(db: &mut Db<'_>, count: i64) -> Result<Seq> {
     db.fetch_int(read, args![]).await
 }
 
-fn row_of(event: &NewEvent, id: &Id, seq: Seq, at_ms: i64) -> Vec<Arg> {
+/// All of an event but its position and time, which on Postgres the statement gives it.
+fn row_of(event: &NewEvent, id: &Id) -> Vec<Arg> {
     args![
-        seq,
         id,
-        at_ms,
         event.name,
         event.payload.as_str(),
         event.audience.user.as_ref(),
