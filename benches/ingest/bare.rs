@@ -19,6 +19,7 @@ use bookbell::domain::email::Email;
 use bookbell::domain::ids::{Ids as _, UuidV7};
 use bookbell::domain::user::{Role, User};
 use bookbell::domain::world::{Context, Statement};
+use bookbell::store::deliveries::Filter;
 use bookbell::store::{self, Store};
 use bytes::Bytes;
 use serde::Serialize;
@@ -90,7 +91,7 @@ async fn write(url: &str, plan: Plan) -> anyhow::Result<Run> {
     let mut in_store = Duration::ZERO;
     let mut transactions: u64 = 0;
     let started = Instant::now();
-    let mut warm = false;
+    let (mut warm, mut written) = (false, 0);
     while !warm || in_store < plan.measured {
         if !warm && started.elapsed() >= plan.warmup {
             (warm, in_store, transactions) = (true, Duration::ZERO, 0);
@@ -98,7 +99,12 @@ async fn write(url: &str, plan: Plan) -> anyhow::Result<Run> {
         let batch = source.batch(plan.senders)?;
         in_store += transact(&store, &source.ids, batch).await?;
         transactions += 1;
+        written += i64::from(plan.senders);
     }
+    let mut reader = store.read().await?;
+    let kept = store::deliveries::count(&mut reader.db(), &Filter::default()).await?;
+    ensure!(kept == written, "{kept} of {written} bookings were kept");
+    drop(reader);
     store.close(CLOSE_LIMIT).await;
     Ok(Run {
         per_second: real(transactions * u64::from(plan.senders)) / in_store.as_secs_f64(),
@@ -213,9 +219,11 @@ async fn transact(store: &Store, ids: &UuidV7, mut batch: Batch) -> anyhow::Resu
         .iter()
         .filter_map(|delivery| delivery.dedupe_key.as_deref())
         .collect();
-    let known = store::deliveries::standing(&mut tx.db(), keys).await?;
+    let keys = keys.into_iter().collect();
     let statements: Vec<&Statement> = batch.statements.iter().collect();
-    let mut world = store::fold::load(&mut tx.db(), &statements, &BTreeSet::new()).await?;
+    let (mut db, complete) = (tx.db(), BTreeSet::new());
+    let loaded = store::fold::load_and_recognize(&mut db, keys, &statements, &complete);
+    let (mut world, known) = loaded.await?;
     let read = reading.elapsed();
     ensure!(known.is_empty(), "a booking came twice");
     let mut events = Vec::new();
@@ -227,7 +235,7 @@ async fn transact(store: &Store, ids: &UuidV7, mut batch: Batch) -> anyhow::Resu
         events.extend(applied.events);
     }
     let writing = Instant::now();
-    store::fold::write(&mut tx.db(), &world, &batch.deliveries).await?;
-    tx.commit(events, now_ms, ids).await?;
+    let rows = store::fold::write(&mut tx.db(), &world, &batch.deliveries).await?;
+    tx.commit_with(rows, events, now_ms, ids).await?;
     Ok(read + writing.elapsed())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::counts::Change;
 use super::error::Result;
-use super::inserts::{Insert, new_and_changed};
+use super::inserts::{Insert, Unwritten, new_and_changed};
 use super::json;
 use super::record::record;
 use super::sql::{Arg, Db, Parts, args};
@@ -273,7 +273,7 @@ fn directory(users: Vec<users::Row>) -> Result<Directory> {
 ///
 /// # Errors
 /// [`super::Error::Conflict`] when somebody else changed a record since it was loaded: load again.
-pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Result<Vec<Insert>> {
+pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Result<Unwritten> {
     let dirty = &world.dirty;
     let (prospects, gone): (Vec<&Id>, Vec<&Id>) = dirty
         .prospects
@@ -295,7 +295,7 @@ pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Res
     inserts.extend(upsert_invitees(world));
     inserts.extend([upsert_forms(world), change.insert()]);
     if gone.is_empty() && gone_proposals.is_empty() {
-        return Ok(inserts);
+        return Ok(Unwritten(inserts));
     }
     db.insert(inserts).await?;
     let delete = "DELETE FROM proposal WHERE id IN {keys}";
@@ -305,7 +305,7 @@ pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Res
     search::forget(db, &gone).await?;
     db.execute_in(delete, gone.into_iter().map(Id::as_str))
         .await?;
-    Ok(Vec::new())
+    Ok(Unwritten::default())
 }
 
 fn upsert_invitees(world: &World) -> [Insert; 2] {

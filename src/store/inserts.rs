@@ -19,6 +19,11 @@ pub struct Insert {
     pub all: bool,
 }
 
+/// What is left to insert: [`super::Tx::commit_with`] does.
+#[must_use = "rows that are not committed are lost"]
+#[derive(Debug, Default)]
+pub struct Unwritten(pub(super) Vec<Insert>);
+
 /// What writes rows of which some are new and others there already, told apart by the first of each
 /// pair: the others first, because a new one may take a unique value that one of them gives up.
 ///

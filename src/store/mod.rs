@@ -39,7 +39,7 @@ pub use sql::Db;
 use crate::domain::event::{Event, NewEvent};
 use crate::domain::ids::Ids;
 use dialect::Pools;
-use inserts::Insert;
+use inserts::Unwritten;
 
 /// An open database.
 #[derive(Debug, Clone)]
@@ -278,7 +278,8 @@ impl Tx {
         now_ms: i64,
         ids: &dyn Ids,
     ) -> Result<Vec<Event>> {
-        self.commit_with(Vec::new(), events, now_ms, ids).await
+        self.commit_with(Unwritten::default(), events, now_ms, ids)
+            .await
     }
 
     /// As [`Tx::commit`], with rows to insert just before: on Postgres in the same round trip.
@@ -287,7 +288,7 @@ impl Tx {
     /// As [`Db::insert`]; nothing is committed then.
     pub async fn commit_with(
         mut self,
-        inserts: Vec<Insert>,
+        Unwritten(inserts): Unwritten,
         events: Vec<NewEvent>,
         now_ms: i64,
         ids: &dyn Ids,
