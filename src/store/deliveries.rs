@@ -76,6 +76,10 @@ impl TryFrom<Row> for Delivery {
     }
 }
 
+/// What the index by status is restricted to. Whoever looks for a status other than `processed` says
+/// so too, or the index is not used; those that are processed are most, and found without it.
+const UNUSUAL: &str = "status <> 'processed'";
+
 /// How many deliveries are read from the archive at once, at most.
 const STRETCH: i64 = 256;
 
@@ -388,10 +392,6 @@ impl Filter {
     }
 }
 
-/// What the index by status is restricted to, without which it would not be used. Nearly all are
-/// processed, and found quickly among the rest.
-const UNUSUAL: &str = "status <> 'processed'";
-
 /// Lists deliveries, youngest first, without their bodies.
 ///
 /// # Errors
@@ -407,6 +407,7 @@ pub async fn list(db: &mut Db<'_>, filter: &Filter, page: Page) -> Result<Found<
     let mut sql = Sql::new(select!("NULL AS body", ""));
     filter.apply(&mut sql);
     let order = Order {
+        // The key is the id itself.
         behind: "id <= ? AND id < ?",
         by: " ORDER BY id DESC LIMIT ?",
     };
