@@ -14,9 +14,9 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, OpenFlags, Row, params_from_iter};
 use tokio::sync::{OwnedMappedMutexGuard, OwnedMutexGuard};
 
-use super::dialect;
 use super::error::{Error, Result};
 use super::sql::Arg;
+use super::{dialect, vfs};
 
 /// How long a transaction waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
@@ -60,7 +60,8 @@ impl Connection {
     /// Opens a file that is there and migrated.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+        vfs::register();
+        let connection = rusqlite::Connection::open_with_flags_and_vfs(path, flags, vfs::NAME)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(dialect::STATEMENT_CACHE);
         for (name, value) in dialect::PRAGMAS {
@@ -69,6 +70,8 @@ impl Connection {
         // The copies of pages with which a statement can be taken back need no file.
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "cache_size", CACHE)?;
+        // A page goes into the log with its commit, never before it: see `vfs`.
+        connection.pragma_update(None, "cache_spill", "OFF")?;
         Ok(Self(connection))
     }
 

@@ -25,6 +25,7 @@ pub mod sessions;
 pub mod settings;
 pub mod sql;
 pub mod users;
+mod vfs;
 
 use std::sync::Arc;
 use std::time::Duration;

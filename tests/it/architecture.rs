@@ -162,6 +162,15 @@ fn only_the_delivery_loop_emits() {
 }
 
 #[test]
+fn only_what_sqlite_calls_is_unsafe() {
+    for file in sources(&root()) {
+        let is_unsafe = code(&file).contains("unsafe_code");
+        let home = file.ends_with("store/vfs.rs");
+        assert_eq!(is_unsafe, home, "{}", file.display());
+    }
+}
+
+#[test]
 fn every_file_says_what_it_owns() {
     for file in sources(&root()) {
         let text = std::fs::read_to_string(&file).unwrap();

@@ -1,12 +1,17 @@
-//! SQLite's write-ahead log: copied beside the writes, and begun anew.
+//! SQLite's write-ahead log: written in large pieces, copied beside the writes, and begun anew.
 
 use std::time::{Duration, Instant};
 
 use bookbell::app::App;
-use bookbell::store::Store;
+use bookbell::domain::ids::UuidV7;
+use bookbell::store::{Store, Tx, settings};
 
 use crate::support::app::TestApp;
+use crate::support::database::Database;
+use crate::support::load::booking;
 use crate::support::payload::Booking;
+use crate::support::process::writes;
+use crate::support::server::Server;
 
 async fn book(app: &TestApp, people: std::ops::Range<u32>) {
     for n in people {
@@ -64,4 +69,54 @@ async fn what_was_copied_under_writes_is_all_there_when_the_file_is_opened_again
     let count = "SELECT CAST(COUNT(*) AS BIGINT) FROM delivery";
     let mut reader = again.read().await.unwrap();
     assert_eq!(reader.db().fetch_int(count, Vec::new()).await.unwrap(), 30);
+}
+
+#[tokio::test]
+async fn a_commit_goes_into_the_log_in_a_few_writes() {
+    let server = Server::start(Database::sqlite());
+    let api = server.api();
+    api.deliver(&booking(0)).await;
+    let before = writes(server.pid());
+    for n in 1..=20 {
+        api.deliver(&booking(n)).await;
+    }
+    // A booking by itself changes some thirty pages; a write for each, and one for its header,
+    // would be sixty.
+    let each = (writes(server.pid()) - before) / 20;
+    assert!((1..30).contains(&each), "{each} writes for each booking");
+}
+
+async fn put(tx: &mut Tx, name: &str, value: &str) {
+    settings::put(&mut tx.db(), name, value).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_large_batch_that_is_taken_back_leaves_nothing_for_those_who_write_next() {
+    let database = Database::sqlite();
+    let store = Store::open(&database.url).await.unwrap();
+    let (lost, kept) = ("lost ".repeat(6500), "kept ".repeat(6500));
+    // About as much as the connection remembers, and a little more: that little SQLite would
+    // write before the commit, just where others write next.
+    for size in 100..120 {
+        let mut taken_back = store.begin_batch().await.unwrap();
+        for n in 0..size {
+            put(&mut taken_back, &format!("lost-{n}"), &lost).await;
+        }
+        drop(taken_back);
+        let mut other = store.begin().await.unwrap();
+        put(&mut other, &format!("other-{size}"), &kept).await;
+        other.commit(Vec::new(), 0, &UuidV7::new()).await.unwrap();
+        let mut batch = store.begin_batch().await.unwrap();
+        put(&mut batch, &format!("batch-{size}"), &kept).await;
+        batch.commit(Vec::new(), 0, &UuidV7::new()).await.unwrap();
+    }
+    store.close(Duration::from_secs(5)).await;
+    let again = Store::open(&database.url).await.unwrap();
+    let mut reader = again.read().await.unwrap();
+    let mut db = reader.db();
+    let count = "SELECT CAST(COUNT(*) AS BIGINT) FROM setting WHERE value = $1";
+    assert_eq!(db.fetch_int(count, vec![kept.into()]).await.unwrap(), 40);
+    let check = "SELECT CAST(COUNT(*) AS BIGINT) FROM pragma_integrity_check \
+         WHERE integrity_check <> 'ok'";
+    assert_eq!(db.fetch_int(check, Vec::new()).await.unwrap(), 0);
 }

@@ -1,4 +1,4 @@
-//! What the system knows of a process: its memory and its sockets.
+//! What the system knows of a process: its memory, its writes and its sockets.
 
 use std::collections::HashSet;
 
@@ -16,6 +16,13 @@ pub fn resident_mib(pid: u32) -> u64 {
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = resident.unwrap().trim().trim_end_matches(" kB");
     kib.parse::<u64>().unwrap() / 1024
+}
+
+/// How often a process has asked the system to write something.
+pub fn writes(pid: u32) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let writes = io.lines().find_map(|line| line.strip_prefix("syscw: "));
+    writes.unwrap().parse().unwrap()
 }
 
 /// How many of these connections the server's process still holds, by the ports of their clients.
