@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -196,7 +197,7 @@ impl Source {
             signed_ms: Some(received_ms),
             prospect_id: None,
             proposal_id: None,
-            headers: BTreeMap::from(headers),
+            headers: Arc::new(BTreeMap::from(headers)),
             timings: Some(Timings {
                 verified_us: 50,
                 taken_us: 1000,

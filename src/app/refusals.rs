@@ -4,7 +4,7 @@
 //! costs the database next to nothing.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{App, Result};
 use crate::calendly::signature::SignatureError;
@@ -61,7 +61,7 @@ impl Refusals {
             signed_ms: None,
             prospect_id: None,
             proposal_id: None,
-            headers,
+            headers: Arc::new(headers),
             timings: None,
             body: None,
         });

@@ -1,6 +1,7 @@
 //! Deliveries: what Calendly posted, and what became of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -173,7 +174,7 @@ pub struct Delivery {
     /// The proposal it concerned.
     pub proposal_id: Option<Id>,
     /// The headers needed to check it again, by lower-case name.
-    pub headers: BTreeMap<String, String>,
+    pub headers: Arc<BTreeMap<String, String>>,
     /// How long its steps took.
     pub timings: Option<Timings>,
     /// The raw body, byte for byte; absent in lists and for refused requests.
@@ -227,7 +228,7 @@ impl Delivery {
             ),
         };
         let mut view = self.summary();
-        view["headers"] = json!(self.headers);
+        view["headers"] = json!(&*self.headers);
         view["body"] = json!(body);
         view["bodyEncoding"] = json!(encoding);
         view

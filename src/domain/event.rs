@@ -78,7 +78,10 @@ impl NewEvent {
     /// # Panics
     /// When the payload cannot be written as JSON, which none of ours can fail to be.
     pub fn new(name: &'static str, payload: &impl Serialize, audience: Audience) -> Self {
-        let payload = serde_json::to_string(payload).expect("views have string keys only");
+        // Most have about so many bytes; grown from nothing they are copied again and again.
+        let mut json = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut json, payload).expect("views have string keys only");
+        let payload = String::from_utf8(json).expect("JSON is written as UTF-8");
         Self {
             name,
             payload,

@@ -6,6 +6,7 @@
 pub mod archive;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::counts::{self, Change, Counted, Which};
 use super::error::{Error, Result};
@@ -69,7 +70,7 @@ impl TryFrom<Row> for Delivery {
             signed_ms: row.signed_ms,
             prospect_id: row.prospect_id.map(Id::from_stored),
             proposal_id: row.proposal_id.map(Id::from_stored),
-            headers: super::json::read(&row.headers, "a delivery's headers")?,
+            headers: Arc::new(super::json::read(&row.headers, "a delivery's headers")?),
             timings: super::json::read_option(row.timings.as_deref(), "a delivery's timings")?,
             body: row.body.map(Bytes::from),
         })
@@ -221,7 +222,7 @@ fn row_of(d: &Delivery) -> Vec<Arg> {
         d.signed_ms,
         d.prospect_id.as_ref(),
         d.proposal_id.as_ref(),
-        super::json::write(&d.headers),
+        super::json::write(&*d.headers),
         d.timings.as_ref().map(super::json::write),
         Arg::Blob(d.body.clone()),
     ]

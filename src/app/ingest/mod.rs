@@ -15,6 +15,7 @@ mod replay;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -111,6 +112,19 @@ impl App {
         let started = Instant::now();
         let received_ms = self.now_ms();
         let door = self.door(posted.connection_id.as_deref()).await?;
+        let received = self.verified(posted, door, received_ms, started)?;
+        self.queue.put(received).await
+    }
+
+    /// Verifies and reads what was posted. In a box, because what a body says has a few kilobytes,
+    /// which would be copied from future to future and into the queue.
+    fn verified(
+        &self,
+        posted: Posted,
+        door: Door,
+        received_ms: i64,
+        started: Instant,
+    ) -> Result<Box<Received>> {
         let signature = match verify(posted.signature.as_deref(), &posted.body, &door.keys) {
             Ok(signature) => signature,
             Err(error) => {
@@ -127,17 +141,13 @@ impl App {
         let mut delivery = archived(id, posted, door, signature.signed_at_s, received_ms);
         delivery.event = read.event;
         delivery.dedupe_key = Some(read.dedupe_key);
-        let verified_us = micros_since(started);
-        let meaning = read.meaning;
-        self.queue
-            .put(Received {
-                delivery,
-                meaning,
-                timely,
-                started,
-                verified_us,
-            })
-            .await
+        Ok(Box::new(Received {
+            delivery,
+            meaning: read.meaning,
+            timely,
+            started,
+            verified_us: micros_since(started),
+        }))
     }
 
     /// The keys a path verifies with, and the connection. An unknown connection has no key, so
@@ -186,7 +196,7 @@ fn archived(id: Id, posted: Posted, door: Door, signed_at_s: i64, received_ms: i
         signed_ms: Some(signed_at_s.saturating_mul(1000)),
         prospect_id: None,
         proposal_id: None,
-        headers: posted.headers,
+        headers: Arc::new(posted.headers),
         timings: None,
         body: Some(posted.body),
     }

@@ -35,7 +35,7 @@ pub struct Queue(mpsc::Sender<Job>);
 
 #[derive(Debug)]
 struct Job {
-    received: Received,
+    received: Box<Received>,
     reply: oneshot::Sender<Result<Answer>>,
 }
 
@@ -65,7 +65,7 @@ impl Queue {
 
     /// Hands a delivery to the writer and waits until it is committed. It is committed also when
     /// the caller goes away meanwhile.
-    pub(super) async fn put(&self, received: Received) -> Result<Answer> {
+    pub(super) async fn put(&self, received: Box<Received>) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
         self.0
             .try_send(Job { received, reply })
@@ -133,7 +133,7 @@ impl App {
     async fn write_batch(&self, jobs: Vec<Job>) {
         let (mut batch, replies): (Vec<_>, Vec<_>) = jobs
             .into_iter()
-            .map(|job| (job.received, job.reply))
+            .map(|job| (*job.received, job.reply))
             .unzip();
         let size = batch.len();
         for received in &mut batch {

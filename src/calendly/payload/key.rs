@@ -75,11 +75,12 @@ fn occurrence<'a>(
     payload: &'a str,
     sent_at: Option<&Cow<'a, str>>,
 ) -> Cow<'a, str> {
-    let said: Occurrence<'a> = object_of(payload).unwrap_or_default();
+    // The payload is read once more only for those that need it: bookings, the most, do not.
+    let said = || object_of::<Occurrence<'a>>(payload).unwrap_or_default();
     let which = match kind {
         InviteeEvent::Created => None,
-        InviteeEvent::Canceled => said.cancellation.and_then(|stamp| stamp.created_at),
-        InviteeEvent::NoShowCreated => said
+        InviteeEvent::Canceled => said().cancellation.and_then(|stamp| stamp.created_at),
+        InviteeEvent::NoShowCreated => said()
             .no_show
             .and_then(|stamp| stamp.uri.or(stamp.created_at))
             .or_else(|| sent_at.cloned()),
