@@ -4,15 +4,17 @@
 //! behind it wait. Here the pages are copied while others write, and writers wait only for what
 //! was written meanwhile.
 
+use std::fs::File;
+use std::io;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
-use tokio::fs::File;
-use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 
-use super::Store;
 use super::dialect::Pools;
 use super::error::Result;
+use super::{Store, vfs};
 
 /// How far the write-ahead log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,25 +41,52 @@ const LITTLE: i64 = 400;
 /// A log of so many pages (640 MB) is too long to go on without waiting for those who read it.
 const TOO_LONG: i64 = 160_000;
 
+/// So much of the file is on its way to the disk at once, in bytes. A commit waits for whatever
+/// is on its way before it; with all of a copied log there, it did so for many milliseconds.
+const SLICE: u64 = 2 << 20;
+
+/// A large file goes in so many larger slices: most of it has not changed.
+const SLICES: u64 = 1024;
+
 /// The file itself, to have the disk take in what was copied. It is opened when it is first needed
 /// and then never closed: closing any handle of a file drops the locks that the whole process has
 /// on it, and with them SQLite's.
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
-    file: OnceCell<ManuallyDrop<File>>,
+    file: OnceLock<ManuallyDrop<File>>,
 }
 
 impl Disk {
     pub(super) fn new(path: PathBuf) -> Self {
-        let file = OnceCell::new();
+        let file = OnceLock::new();
         Self { path, file }
     }
 
-    async fn sync(&self) -> Result<()> {
-        let open = || async { File::open(&self.path).await.map(ManuallyDrop::new) };
-        let synced = async { self.file.get_or_try_init(open).await?.sync_data().await };
-        synced.await.map_err(|error| sqlx::Error::Io(error).into())
+    async fn sync(self: &Arc<Self>) -> Result<()> {
+        let disk = Arc::clone(self);
+        let synced = spawn_blocking(move || disk.sync_slices()).await;
+        let synced = synced.map_err(io::Error::other).flatten();
+        synced.map_err(|error| sqlx::Error::Io(error).into())
+    }
+
+    fn sync_slices(&self) -> io::Result<()> {
+        let file = self.opened()?;
+        let length = file.metadata()?.len();
+        let slice = SLICE.max(length / SLICES);
+        for n in 0..length.div_ceil(slice) {
+            vfs::write_out(file, n * slice, slice)?;
+        }
+        file.sync_data()
+    }
+
+    fn opened(&self) -> io::Result<&File> {
+        if self.file.get().is_none() {
+            // One that another thread opened meanwhile stays, and this one is not closed either.
+            let _ = self.file.set(ManuallyDrop::new(File::open(&self.path)?));
+        }
+        let file = self.file.get().map(|file| &**file);
+        file.ok_or_else(|| io::Error::other("it was set"))
     }
 }
 

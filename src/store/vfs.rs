@@ -15,6 +15,9 @@
 #![expect(unsafe_code, reason = "SQLite calls a file system through C")]
 
 use std::ffi::{CStr, c_int, c_void};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::{ptr, slice};
@@ -44,6 +47,30 @@ struct Log {
     pending: Vec<u8>,
     /// Where in the file that begins, in bytes.
     start: i64,
+}
+
+/// Has the system write what it keeps of a stretch of a file, in bytes, and waits for it. That
+/// paces it, and makes nothing durable: `File::sync_data` afterwards does. Where there is no such
+/// call it does nothing.
+///
+/// # Errors
+/// When the disk fails; the system says so once.
+pub(super) fn write_out(file: &File, start: u64, length: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let whole = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+            | libc::SYNC_FILE_RANGE_WRITE
+            | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        let (start, length) = (start.cast_signed(), length.cast_signed());
+        // SAFETY: it takes numbers alone, and the file is open.
+        let failed = unsafe { libc::sync_file_range(file.as_raw_fd(), start, length, whole) } != 0;
+        let error = io::Error::last_os_error();
+        let unknown = [libc::ENOSYS, libc::EPERM, libc::EINVAL].map(Some);
+        if failed && !unknown.contains(&error.raw_os_error()) {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// Makes it known to SQLite, once in a process.
