@@ -12,6 +12,7 @@
 //! out before another connection writes to the same place.
 //!
 //! This is the one file with unsafe code: SQLite takes a file system as a table of C functions.
+//! Therefore [`write_out`], which asks the system to write a file, is here too.
 #![expect(unsafe_code, reason = "SQLite calls a file system through C")]
 
 use std::ffi::{CStr, c_int, c_void};
@@ -81,6 +82,10 @@ pub(super) fn register() {
         // it, which is never freed.
         unsafe {
             let original = ffi::sqlite3_vfs_find(ptr::null());
+            if original.is_null() {
+                // SQLite then says that there is none of our name.
+                return;
+            }
             ORIGINAL.store(original, Ordering::Release);
             let mut copy = *original;
             copy.zName = NAME.as_ptr();

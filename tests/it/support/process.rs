@@ -18,9 +18,9 @@ pub fn resident_mib(pid: u32) -> u64 {
     kib.parse::<u64>().unwrap() / 1024
 }
 
-/// How often a process has asked the system to write something.
-pub fn writes(pid: u32) -> u64 {
-    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+/// How often this thread has asked the system to write something.
+pub fn writes_of_this_thread() -> u64 {
+    let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
     let writes = io.lines().find_map(|line| line.strip_prefix("syscw: "));
     writes.unwrap().parse().unwrap()
 }
