@@ -213,6 +213,12 @@ impl Peer {
         table.admit().expect("there is room for the first")
     }
 
+    /// Whether somebody known is at the other end.
+    #[cfg(test)]
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.known.load(Ordering::Relaxed)
+    }
+
     /// Notes that somebody known is at the other end.
     pub fn prove(&self) {
         let Self(state) = self;

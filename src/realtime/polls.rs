@@ -9,8 +9,35 @@ use tokio::sync::watch;
 
 use crate::net::Peer;
 
-/// How many connections wait to be known.
+/// How many connections of each kind wait to be known.
 const WAITING: usize = 1024;
+
+/// TCP connections by which clients came before they were authenticated, by the client's id.
+#[derive(Debug, Default)]
+struct Waiting(VecDeque<(String, Peer)>);
+
+impl Waiting {
+    fn push(&mut self, id: &str, peer: &Peer) {
+        if self.0.len() == WAITING {
+            self.0.pop_front();
+        }
+        self.0.push_back((id.to_owned(), peer.clone()));
+    }
+
+    /// Lets a client's be known; answers the last of them.
+    fn prove(&mut self, client: &str) -> Option<Peer> {
+        let mut last = None;
+        self.0.retain(|(id, peer)| {
+            let its = id == client;
+            if its {
+                peer.prove();
+                last = Some(peer.clone());
+            }
+            !its
+        });
+        last
+    }
+}
 
 /// The polls of each connected client, counted.
 #[derive(Debug, Default)]
@@ -19,8 +46,10 @@ pub(super) struct Polls(Mutex<Clients>);
 #[derive(Debug, Default)]
 struct Clients {
     polls: HashMap<String, Polling>,
-    /// Connections that clients upgraded to before they were authenticated.
-    waiting: VecDeque<(String, Peer)>,
+    /// Connections that clients polled by. Apart from the others, which are fewer and needed more.
+    polled: Waiting,
+    /// Connections that clients upgraded to.
+    upgraded: Waiting,
 }
 
 /// A client that polls.
@@ -51,30 +80,24 @@ impl Polls {
             if !polling {
                 client.upgraded = peer.cloned();
             }
-        } else if let Some(peer) = peer.filter(|_| !polling) {
-            if clients.waiting.len() == WAITING {
-                clients.waiting.pop_front();
-            }
-            clients.waiting.push_back((id.to_owned(), peer.clone()));
+        } else if let Some(peer) = peer {
+            let Clients {
+                polled, upgraded, ..
+            } = &mut *clients;
+            let waiting = if polling { polled } else { upgraded };
+            waiting.push(id, peer);
         }
     }
 
     /// Counts the polls of a connection from now on.
     pub(super) fn watch(self: &Arc<Self>, connection: String) -> Polled {
         let (sender, count) = watch::channel(0);
-        let mut client = Polling {
-            count: sender,
-            upgraded: None,
-        };
         let mut clients = self.lock();
-        clients.waiting.retain(|(id, peer)| {
-            let its = *id == connection;
-            if its {
-                peer.prove();
-                client.upgraded = Some(peer.clone());
-            }
-            !its
-        });
+        clients.polled.prove(&connection);
+        let client = Polling {
+            count: sender,
+            upgraded: clients.upgraded.prove(&connection),
+        };
         clients.polls.insert(connection.clone(), client);
         drop(clients);
         Polled {
@@ -151,5 +174,23 @@ mod tests {
         drop(polled);
         polls.note(&request("GET", "/x/?EIO=4&transport=polling&sid=abc"));
         assert!(polls.lock().polls.is_empty());
+    }
+
+    #[test]
+    fn connections_that_came_before_the_client_was_authenticated_are_known_then() {
+        let polls = Arc::new(Polls::default());
+        let came = |uri| {
+            let (peer, mut request) = (Peer::alone(), request("GET", uri));
+            request.extensions_mut().insert(peer.clone());
+            polls.note(&request);
+            peer
+        };
+        let polled = came("/x/?EIO=4&transport=polling&sid=abc");
+        let upgraded = came("/x/?EIO=4&transport=websocket&sid=abc");
+        let other = came("/x/?EIO=4&transport=polling&sid=abcd");
+        assert!(!polled.is_known() && !upgraded.is_known());
+        let watched = polls.watch("abc".to_owned());
+        assert!(polled.is_known() && upgraded.is_known() && !other.is_known());
+        assert!(watched.upgraded().is_some());
     }
 }
