@@ -1,6 +1,6 @@
 // The form to sign in, and why one has to do it again.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { explain, t } from '../i18n.js';
 import { change, settings } from '../settings.js';
 import { notice } from '../store.js';
@@ -14,7 +14,8 @@ export function Login({ onSignIn }) {
   const [busy, setBusy] = useState(false);
   const email = useRef(null);
   const password = useRef(null);
-  useEffect(() => { (lastEmail ? password : email).current.focus(); }, []);
+  // Before the form is shown: later it would take the focus from who types already.
+  useLayoutEffect(() => { (lastEmail ? password : email).current.focus(); }, []);
 
   async function submit(event) {
     event.preventDefault();
