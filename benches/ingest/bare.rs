@@ -224,9 +224,10 @@ async fn transact(store: &Store, ids: &UuidV7, mut batch: Batch) -> anyhow::Resu
     let statements: Vec<&Statement> = batch.statements.iter().collect();
     let (mut db, complete) = (tx.db(), BTreeSet::new());
     let loaded = store::fold::load_and_recognize(&mut db, keys, &statements, &complete);
-    let (mut world, known) = loaded.await?;
+    let loaded = loaded.await?;
+    let mut world = loaded.world;
     let read = reading.elapsed();
-    ensure!(known.is_empty(), "a booking came twice");
+    ensure!(loaded.standing.is_empty(), "a booking came twice");
     let mut events = Vec::new();
     for (delivery, statement) in batch.deliveries.iter_mut().zip(batch.statements) {
         let applied = world.apply(statement, Context { now_ms, ids });

@@ -31,7 +31,9 @@ async fn follow(app: &App) {
         }
         tokio::select! {
             () = app.log.fell_behind() => {}
-            () = sleep(POLL) => {}
+            () = sleep(POLL) => if look_around(&mut listener).await.is_err() {
+                listener = None;
+            },
             heard = hint(&mut listener) => if heard.is_err() {
                 tracing::warn!("the connection that hears from other nodes was lost; polling");
                 listener = None;
@@ -50,6 +52,13 @@ async fn connect(app: &App) -> Option<Listener> {
             );
             None
         }
+    }
+}
+
+async fn look_around(listener: &mut Option<Listener>) -> store::Result<()> {
+    match listener {
+        Some(listener) => listener.look_around().await.map(drop),
+        None => Ok(()),
     }
 }
 

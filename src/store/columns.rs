@@ -3,11 +3,12 @@
 
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::QueryScalar;
-use sqlx::{AssertSqlSafe, Postgres};
+use sqlx::{AssertSqlSafe, Decode, Postgres, Type};
 
 use super::dialect;
 use super::error::{Error, Result};
-use super::inserts::Insert;
+use super::events::Expected;
+use super::inserts::{Insert, Unwritten};
 use super::sql::Arg;
 use crate::domain::event::Seq;
 
@@ -71,63 +72,159 @@ pub(super) struct Append {
     pub(super) rows: Vec<Vec<Arg>>,
 }
 
+impl Append {
+    fn into_values(self) -> Result<(Vec<i64>, Vec<Column>)> {
+        Ok((
+            vec![int(self.rows.len())?, self.at_ms],
+            by_column(self.rows),
+        ))
+    }
+}
+
 /// Inserts rows into tables and appends events to the log by one statement, and answers the
-/// position of the last event. It works through its parts in the order in which their answers are
-/// asked for, so the counter of the log is taken last.
+/// position of the last event. The counter of the log is taken last.
 pub(super) async fn write(
     c: &mut PgConnection,
     inserts: Vec<Insert>,
     events: Option<Append>,
 ) -> Result<Option<Seq>> {
-    let (scalars, mut columns) = match events {
-        Some(Append { at_ms, rows }) => (vec![int(rows.len())?, at_ms], by_column(rows)),
-        None => (Vec::new(), Vec::new()),
-    };
-    let (mut parts, mut answers, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
-    for insert in inserts.into_iter().filter(|i| !i.rows.is_empty()) {
-        let n = parts.len();
-        wanted.push((int(insert.rows.len())?, insert.all));
-        let (head, tail, own) = (insert.head, insert.tail, by_column(insert.rows));
-        let casts = casts(&own, scalars.len() + columns.len());
-        parts.push(format!(
-            "w{n} AS ({head} SELECT * FROM UNNEST({casts}) {tail} RETURNING 1)"
-        ));
-        answers.push(format!("(SELECT COUNT(*) FROM w{n})"));
-        columns.extend(own);
-    }
-    if !scalars.is_empty() {
-        parts.push(dialect::APPEND_POSTGRES.to_owned());
-        answers.push("(SELECT head_seq FROM taken)".to_owned());
-    }
-    if parts.is_empty() {
+    let values = events.map(Append::into_values).transpose()?;
+    let appends = values.is_some();
+    let mut statement = Statement::new(values.unwrap_or_default());
+    statement.insert_all(inserts)?;
+    if statement.parts.is_empty() && !appends {
         return Ok(None);
     }
-    let (parts, answers) = (parts.join(", "), answers.join(", "));
-    let sql = AssertSqlSafe(format!("WITH {parts} SELECT ARRAY[{answers}]::BIGINT[]"));
-    let query = scalars
-        .into_iter()
-        .fold(sqlx::query_scalar(sql), Query::bind);
-    let mut written: Vec<i64> = bound(query, columns).fetch_one(c).await?;
-    let head = (written.len() > wanted.len())
-        .then(|| written.pop())
-        .flatten();
-    let missed = |((rows, all), written): ((i64, bool), i64)| all && rows != written;
-    if wanted.into_iter().zip(written).any(missed) {
+    let (rows, wanted) = (statement.rows(), statement.wanted);
+    let answers = if appends {
+        statement.parts.push(dialect::APPEND_POSTGRES.to_owned());
+        format!("ARRAY[{rows}, (SELECT head_seq FROM taken)]")
+    } else {
+        format!("ARRAY[{rows}]")
+    };
+    let answers: Vec<i64> = statement.run(c, &answers).await?;
+    if answers.first() != Some(&wanted) {
         return Err(Error::Conflict(None));
     }
-    Ok(head)
+    Ok(answers.get(1).copied())
+}
+
+/// As [`write`], as a transaction of its own that comes to nothing, with a conflict, unless the
+/// log is where it is expected to be by then. The connection has the `lock`; a `hint` tells other nodes.
+pub(super) async fn write_at(
+    c: &mut PgConnection,
+    Unwritten { rows, counts }: Unwritten,
+    events: Append,
+    expected: Expected,
+    (lock, hint): (i64, bool),
+) -> Result<()> {
+    let (mut scalars, columns) = events.into_values()?;
+    let appended = scalars[0];
+    let Expected { position, behind } = expected;
+    let behind_or_none = behind.unwrap_or_default();
+    scalars.extend([
+        position.head,
+        position.turn,
+        lock,
+        behind_or_none,
+        hint.into(),
+    ]);
+    let mut statement = Statement::new((scalars, columns));
+    statement.part("begun", dialect::BEGIN_BESIDE_POSTGRES, 1);
+    statement.insert_all(rows)?;
+    if appended > 0 {
+        statement.part("appended", dialect::APPEND_AT_POSTGRES, appended);
+    }
+    if behind.is_some() {
+        statement.part("waited", dialect::WAIT_POSTGRES, 1);
+    }
+    // What all batches change, and wait for each other over, comes last.
+    statement.insert_all(counts)?;
+    let wanted = statement.bind(Column::Int(vec![Some(statement.wanted)]));
+    let taken = dialect::TAKE_AT_POSTGRES
+        .replace("{rows}", &statement.rows())
+        .replace("{wanted}", &wanted);
+    statement.parts.push(taken);
+    statement
+        .run::<i64>(c, "(SELECT head_seq FROM taken)")
+        .await?;
+    Ok(())
+}
+
+/// A statement of several parts, which are worked through in their order: that in which their rows
+/// are asked for.
+struct Statement {
+    scalars: Vec<i64>,
+    columns: Vec<Column>,
+    parts: Vec<String>,
+    names: Vec<String>,
+    /// How many rows the parts must come to; another number is a conflict.
+    wanted: i64,
+}
+
+impl Statement {
+    fn new((scalars, columns): (Vec<i64>, Vec<Column>)) -> Self {
+        Self {
+            scalars,
+            columns,
+            parts: Vec::new(),
+            names: Vec::new(),
+            wanted: 0,
+        }
+    }
+
+    /// Adds a part, by name, that comes to so many rows.
+    fn part(&mut self, name: &str, part: &str, rows: i64) {
+        self.parts.push(format!("{name} AS {part}"));
+        self.names.push(name.to_owned());
+        self.wanted += rows;
+    }
+
+    /// What works through the parts and answers how many rows they came to.
+    fn rows(&self) -> String {
+        let names = self.names.join(" UNION ALL SELECT FROM ");
+        if names.is_empty() {
+            "0".to_owned()
+        } else {
+            format!("(SELECT COUNT(*) FROM (SELECT FROM {names}) AS r)")
+        }
+    }
+
+    /// Binds a column and answers its placeholder, with its type.
+    fn bind(&mut self, column: Column) -> String {
+        let n = self.scalars.len() + self.columns.len() + 1;
+        let placeholder = format!("${n}::{}", column.type_name());
+        self.columns.push(column);
+        placeholder
+    }
+
+    fn insert_all(&mut self, inserts: impl IntoIterator<Item = Insert>) -> Result<()> {
+        for insert in inserts.into_iter().filter(|i| !i.rows.is_empty()) {
+            let n = self.parts.len();
+            let rows = int(insert.rows.len())?;
+            let columns = by_column(insert.rows).into_iter();
+            let values: Vec<String> = columns.map(|column| self.bind(column)).collect();
+            let (head, tail, values) = (insert.head, insert.tail, values.join(", "));
+            let part = format!("({head} SELECT * FROM UNNEST({values}) {tail} RETURNING 1)");
+            self.part(&format!("w{n}"), &part, rows);
+        }
+        Ok(())
+    }
+
+    async fn run<T>(self, c: &mut PgConnection, answer: &str) -> Result<T>
+    where
+        T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
+    {
+        let parts = self.parts.join(", ");
+        let sql = AssertSqlSafe(format!("WITH {parts} SELECT {answer}"));
+        let query = sqlx::query_scalar(sql);
+        let query = self.scalars.into_iter().fold(query, Query::bind);
+        Ok(bound(query, self.columns).fetch_one(c).await?)
+    }
 }
 
 fn int(count: usize) -> Result<i64> {
     i64::try_from(count).map_err(|_| Error::Corrupt("the batch's size"))
-}
-
-/// `$1::TEXT[], $2::BIGINT[]` for two columns, where `before` placeholders are taken.
-fn casts(columns: &[Column], before: usize) -> String {
-    let cast =
-        |(n, column): (usize, &Column)| format!("${}::{}", before + n + 1, column.type_name());
-    let list: Vec<String> = columns.iter().enumerate().map(cast).collect();
-    list.join(", ")
 }
 
 type Query<'q, T> = QueryScalar<'q, Postgres, T, PgArguments>;

@@ -164,7 +164,6 @@ impl Change {
             tail: "ON CONFLICT (record, owner_key, status, kind) DO UPDATE \
                 SET n = record_count.n + excluded.n",
             rows: changed.map(row).collect(),
-            all: false,
         }
     }
 }

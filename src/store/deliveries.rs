@@ -205,7 +205,6 @@ pub(super) fn archive(deliveries: &[Delivery], change: &mut Change) -> Insert {
             body)",
         tail: "",
         rows: deliveries.iter().map(row_of).collect(),
-        all: true,
     }
 }
 

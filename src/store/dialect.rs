@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sqlx::migrate::MigrateDatabase;
@@ -34,12 +35,48 @@ pub(super) const TAKE_SEQ_SQLITE: [&str; 2] = [
 /// trip, so that other nodes wait for the counter's row only until the commit that follows. They
 /// are told once it is committed.
 pub(super) const APPEND_POSTGRES: &str = "taken AS (UPDATE event_log \
-     SET head_seq = head_seq + $1 WHERE id = 1 \
+     SET head_seq = head_seq + $1, turn = turn + 1 WHERE id = 1 \
      RETURNING head_seq, pg_notify('bookbell_events', current_setting('bookbell.node', true))), \
      appended AS (INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins) \
      SELECT taken.head_seq - $1 + e.n, e.id, $2, e.name, e.payload, e.user_id, e.admins \
      FROM taken, UNNEST($3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::BOOLEAN[]) \
      WITH ORDINALITY AS e (id, name, payload, user_id, admins, n))";
+
+/// The parts of a batch that is written as one statement, beside the one before it (see
+/// [`super::line`]). The first lets no person's change come between, which take the same lock for
+/// themselves. The connection has the batch's own lock, `$5`, which lasts from here on until the
+/// commit, for those behind it, and takes that of its next one.
+pub(super) const BEGIN_BESIDE_POSTGRES: &str = "MATERIALIZED (SELECT \
+     pg_advisory_xact_lock_shared(7309939834921446), pg_advisory_xact_lock($5), \
+     pg_advisory_unlock($5), pg_advisory_lock($5 + 1))";
+
+/// Takes the lock of the first batch of a connection.
+pub(super) const LOCK_POSTGRES: &str = "SELECT pg_advisory_lock($1)";
+
+/// Appends events behind the position `$3`, where the log is expected to be when this is committed.
+pub(super) const APPEND_AT_POSTGRES: &str = "(INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins) \
+     SELECT $3 + e.n, e.id, $2, e.name, e.payload, e.user_id, e.admins \
+     FROM UNNEST($8::TEXT[], $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::BOOLEAN[]) \
+     WITH ORDINALITY AS e (id, name, payload, user_id, admins, n) RETURNING 1)";
+
+/// Waits until the batch before it, whose lock is `$6`, is committed, or comes to nothing.
+pub(super) const WAIT_POSTGRES: &str = "MATERIALIZED (SELECT pg_advisory_xact_lock($6))";
+
+/// Takes `$1` positions behind `$3`, in the turn `$4`, and tells other nodes, if there are any
+/// (`$7` is 1). Somebody else may have come between: then the
+/// counter has no value, which its column does not allow, and the whole statement comes to nothing.
+/// What the statement else sees may be older than the batch before it; of the counter's row `FOR
+/// UPDATE` sees the newest, and keeps it until the commit.
+pub(super) const TAKE_AT_POSTGRES: &str = "counter AS MATERIALIZED \
+     (SELECT head_seq = $3 AND turn = $4 AS expected FROM event_log WHERE id = 1 FOR UPDATE), \
+     taken AS (UPDATE event_log SET turn = turn + 1, \
+     head_seq = CASE WHEN ARRAY[{rows}] = {wanted} \
+     AND (SELECT expected FROM counter) THEN $3 + $1 END WHERE id = 1 \
+     RETURNING head_seq, CASE WHEN $7 = 1 THEN \
+     pg_notify('bookbell_events', current_setting('bookbell.node', true)) END)";
+
+/// Has those who read before see that something was changed of which the log does not tell.
+pub(super) const TAKE_TURN_POSTGRES: &str = "UPDATE event_log SET turn = turn + 1 WHERE id = 1";
 
 /// The channel on which nodes tell each other that the log has grown, each under its own name.
 pub(super) const EVENTS_CHANNEL: &str = "bookbell_events";
@@ -48,6 +85,16 @@ pub(super) const EVENTS_CHANNEL: &str = "bookbell_events";
 /// it. There is none where something between it and the database drops settings.
 const NODE: &str = "bookbell.node";
 pub(super) const WHICH_NODE: &str = "SELECT current_setting('bookbell.node', true)";
+
+/// Shows others that a node listens, for as long as the connection lasts, and greets them.
+pub(super) const GREET_POSTGRES: &str = "SELECT pg_advisory_lock_shared(1651339115, 0), \
+    pg_notify('bookbell_events', current_setting('bookbell.node', true))";
+
+/// Whether another connection than this one listens.
+pub(super) const OTHERS_POSTGRES: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks \
+    WHERE locktype = 'advisory' AND classid = 1651339115 AND objid = 0 AND granted \
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+    AND pid <> pg_backend_pid())";
 
 /// Begins and serializes folding between nodes, in one round trip: a chain may join any two
 /// deliveries, so two batches must not be folded beside each other. On SQLite `BEGIN IMMEDIATE`
@@ -99,10 +146,12 @@ pub(super) enum Pools {
         checkpoint: SqlitePool,
         disk: Arc<Disk>,
     },
-    /// One pool for both, and the connection that the writer of deliveries keeps.
+    /// One pool for both, the connection that the writer of deliveries keeps, and whether there
+    /// may be other nodes.
     Postgres {
         pool: PgPool,
         deliveries: Arc<Mutex<held::Slot>>,
+        others: Arc<AtomicBool>,
     },
 }
 
@@ -194,7 +243,12 @@ async fn open_postgres(url: &str) -> Result<Pools> {
     let pool = connected?;
     migrations::checked(migrations::postgres().run(&pool).await)?;
     let deliveries = Arc::default();
-    Ok(Pools::Postgres { pool, deliveries })
+    let others = Arc::new(AtomicBool::new(true));
+    Ok(Pools::Postgres {
+        pool,
+        deliveries,
+        others,
+    })
 }
 
 /// Another node may create it at the same moment; that is as good.

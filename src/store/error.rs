@@ -1,5 +1,7 @@
 //! What can go wrong in the store. A missing row is not an error.
 
+use sqlx::error::ErrorKind;
+
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -114,13 +116,15 @@ impl From<sqlx::Error> for Error {
         let kind = error
             .as_database_error()
             .map(sqlx::error::DatabaseError::kind);
-        let conflict = matches!(
-            kind,
-            Some(
-                sqlx::error::ErrorKind::UniqueViolation
-                    | sqlx::error::ErrorKind::ForeignKeyViolation
-            )
-        );
+        let table = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::table);
+        let conflict = match kind {
+            Some(ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation) => true,
+            // Somebody came between: see `dialect::TAKE_AT_POSTGRES`.
+            Some(ErrorKind::NotNullViolation) => table == Some("event_log"),
+            _ => false,
+        };
         if conflict {
             return Self::Conflict(Some(Box::new(error)));
         }

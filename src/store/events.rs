@@ -50,6 +50,41 @@ record! {
     }
 }
 
+record! {
+    /// Where the log stood when something was read, on Postgres.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Position {
+        /// The last event's position.
+        pub head: Seq,
+        /// How often something had been changed, be it that the log tells of it or not.
+        pub turn: i64,
+    }
+}
+
+/// Where the log stands, by the counter's id as text.
+pub(super) const POSITION: &str =
+    "SELECT head_seq AS head, turn FROM event_log WHERE CAST(id AS TEXT) IN {keys}";
+
+impl Position {
+    /// Where the log stands after a transaction that appends so many events.
+    #[must_use]
+    pub fn after(self, events: usize) -> Self {
+        Self {
+            head: self.head.saturating_add_unsigned(events as u64),
+            turn: self.turn + 1,
+        }
+    }
+}
+
+/// Where the log must stand for a batch to be committed, and what it waits for until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// Where.
+    pub position: Position,
+    /// The lock of the batch before it, when that may not have been committed yet.
+    pub behind: Option<i64>,
+}
+
 /// Which positions the log can serve.
 ///
 /// # Errors
@@ -73,7 +108,7 @@ pub(super) async fn append(
 ) -> Result<Vec<Event>> {
     let count = i64::try_from(events.len()).map_err(|_| Error::Corrupt("the batch's size"))?;
     let ids: Vec<Id> = events.iter().map(|_| ids.new_id(now_ms)).collect();
-    let rows = events.iter().zip(&ids).map(|(event, id)| row_of(event, id));
+    let rows = rows_of(&events, &ids);
     let head = match db {
         Db::Postgres(c) => {
             let append = Append {
@@ -94,28 +129,40 @@ pub(super) async fn append(
                 head: "INSERT INTO event (id, name, payload, user_id, admins, seq, at_ms)",
                 tail: "",
                 rows: rows.zip(head - count + 1..).map(numbered).collect(),
-                all: true,
             };
             db.insert(vec![insert]).await?;
             head
         }
     };
+    Ok(numbered(events, ids, head - count, now_ms))
+}
+
+/// The events as they stand in the log behind a position.
+pub(super) fn numbered(events: Vec<NewEvent>, ids: Vec<Id>, behind: Seq, at_ms: i64) -> Vec<Event> {
     let number = |((event, id), seq): ((NewEvent, Id), Seq)| Event {
         seq,
         id,
-        at_ms: now_ms,
+        at_ms,
         name: event.name.to_owned(),
         payload: event.payload,
         audience: event.audience,
     };
-    let numbered = events.into_iter().zip(ids).zip(head - count + 1..);
-    Ok(numbered.map(number).collect())
+    let numbered = events.into_iter().zip(ids).zip(behind + 1..);
+    numbered.map(number).collect()
 }
 
 async fn take_seq(db: &mut Db<'_>, count: i64) -> Result<Seq> {
     let [take, read] = dialect::TAKE_SEQ_SQLITE;
     db.execute(take, args![count]).await?;
     db.fetch_int(read, args![]).await
+}
+
+/// What is written of events, but their positions.
+pub(super) fn rows_of<'e>(
+    events: &'e [NewEvent],
+    ids: &'e [Id],
+) -> impl Iterator<Item = Vec<Arg>> + 'e {
+    events.iter().zip(ids).map(|(event, id)| row_of(event, id))
 }
 
 /// All of an event but its position and time, which on Postgres the statement gives it.

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::counts::Change;
 use super::error::Result;
+use super::events::{self, Position};
 use super::inserts::{Insert, Unwritten, new_and_changed};
 use super::json;
 use super::record::record;
@@ -57,8 +58,20 @@ pub async fn load(
     statements: &[&Statement],
     complete: &BTreeSet<Id>,
 ) -> Result<World> {
-    let (world, _) = load_and_recognize(db, Vec::new(), statements, complete).await?;
-    Ok(world)
+    let loaded = load_and_recognize(db, Vec::new(), statements, complete).await?;
+    Ok(loaded.world)
+}
+
+/// What is known of what deliveries concern.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The records.
+    pub world: World,
+    /// The deliveries that stand for the events already.
+    pub standing: HashMap<String, Standing>,
+    /// Where the log stood before; `None` on SQLite, where nobody comes between what is read and
+    /// what is written.
+    pub position: Option<Position>,
 }
 
 /// As [`load`], and with it which of the events are known already, by their natural `keys`: on
@@ -71,7 +84,7 @@ pub async fn load_and_recognize(
     keys: Vec<&str>,
     statements: &[&Statement],
     complete: &BTreeSet<Id>,
-) -> Result<(World, HashMap<String, Standing>)> {
+) -> Result<Loaded> {
     let mut world = World::with_complete(complete.clone());
     let named = statements.iter().copied().flat_map(named_invitees);
     let named: BTreeSet<&str> = named.collect();
@@ -87,8 +100,9 @@ pub async fn load_and_recognize(
         vec![(prospects::BY_ADDRESSES, list(&stated))],
         vec![(FORMS, list(&stated))],
         hosts.lookup(),
+        vec![(events::POSITION, counter(db))],
     ];
-    let (standing, invitees, prospects, forms, users) = db.fetch_in_all(sets).await?;
+    let (standing, invitees, prospects, forms, users, position) = db.fetch_in_all(sets).await?;
     load_chains(db, &mut world, invitees, complete).await?;
     add_prospects(&mut world, prospects::parsed(prospects)?);
     load_prospects(db, &mut world, statements, &stated).await?;
@@ -114,7 +128,19 @@ pub async fn load_and_recognize(
         let hosts = Hosts::of(&world, statements);
         directory(db.fetch_in_each(hosts.lookup()).await?)?
     };
-    Ok((world, deliveries::by_key(standing)))
+    Ok(Loaded {
+        world,
+        standing: deliveries::by_key(standing),
+        position: position.into_iter().next(),
+    })
+}
+
+/// The key of the log's counter, where it is to be read.
+fn counter(db: &Db<'_>) -> Vec<&'static str> {
+    match db {
+        Db::Postgres(_) => vec!["1"],
+        Db::Sqlite(_) | Db::Embedded(_) => Vec::new(),
+    }
 }
 
 /// Takes in the invitees that were found, and loads those of the same chains and of the `complete`
@@ -293,10 +319,15 @@ pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Res
     inserts.extend(prospects::upsert(db, &prospects, &mut change).await?);
     inserts.extend(proposals::upsert(db, &proposals, &mut change).await?);
     inserts.extend(upsert_invitees(world));
-    inserts.extend([upsert_forms(world), change.insert()]);
+    inserts.push(upsert_forms(world));
+    let counts = change.insert();
     if gone.is_empty() && gone_proposals.is_empty() {
-        return Ok(Unwritten(inserts));
+        return Ok(Unwritten {
+            rows: inserts,
+            counts: Some(counts),
+        });
     }
+    inserts.push(counts);
     db.insert(inserts).await?;
     let delete = "DELETE FROM proposal WHERE id IN {keys}";
     db.execute_in(delete, gone_proposals.into_iter().map(Id::as_str))
@@ -334,7 +365,6 @@ fn upsert_forms(world: &World) -> Insert {
         head: "INSERT INTO routing_profile (email_key, profile)",
         tail: "ON CONFLICT (email_key) DO UPDATE SET profile = excluded.profile",
         rows: world.dirty.forms.iter().map(row).collect(),
-        all: true,
     }
 }
 

@@ -20,6 +20,16 @@ const SETTINGS: [(&str, &str); 3] = [
     ("jit", "off"),
 ];
 
+/// A connection beside those of the pool.
+pub(super) async fn connect(pool: &PgPool) -> Result<PgConnection> {
+    if pool.is_closed() {
+        return Err(sqlx::Error::PoolClosed.into());
+    }
+    let options = (*pool.connect_options()).clone().options(SETTINGS);
+    let connect = timeout(dialect::ACQUIRE, PgConnection::connect_with(&options));
+    Ok(connect.await.map_err(|_| sqlx::Error::PoolTimedOut)??)
+}
+
 /// The writer's connection; none before the first batch, and after a failure.
 pub(super) type Slot = Option<PgConnection>;
 
@@ -44,9 +54,7 @@ impl Transaction {
             let connection = Some(kept);
             return Ok(Self { slot, connection });
         }
-        let options = (*pool.connect_options()).clone().options(SETTINGS);
-        let connect = timeout(dialect::ACQUIRE, PgConnection::connect_with(&options));
-        let mut fresh = connect.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        let mut fresh = connect(pool).await?;
         fresh.execute(dialect::BEGIN_FOLD_POSTGRES).await?;
         let connection = Some(fresh);
         Ok(Self { slot, connection })

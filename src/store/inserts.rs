@@ -15,14 +15,17 @@ pub struct Insert {
     pub tail: &'static str,
     /// The values, of the same types in each row.
     pub rows: Vec<Vec<Arg>>,
-    /// Whether it is a conflict when a row is not written.
-    pub all: bool,
 }
 
 /// What is left to insert: [`super::Tx::commit_with`] does.
 #[must_use = "rows that are not committed are lost"]
 #[derive(Debug, Default)]
-pub struct Unwritten(pub(super) Vec<Insert>);
+pub struct Unwritten {
+    /// Rows of records.
+    pub(super) rows: Vec<Insert>,
+    /// What changes of the counts of records.
+    pub(super) counts: Option<Insert>,
+}
 
 /// What writes rows of which some are new and others there already, told apart by the first of each
 /// pair: the others first, because a new one may take a unique value that one of them gives up.
@@ -40,7 +43,6 @@ pub(super) fn new_and_changed(
         head,
         tail,
         rows: rows.into_iter().map(|(_, row)| row).collect(),
-        all: true,
     })
 }
 
@@ -53,15 +55,15 @@ impl Db<'_> {
     /// round trip, on `SQLite` by as many as are quick there.
     ///
     /// # Errors
-    /// As [`Db::execute`]; [`Error::Conflict`] when a row of an [`Insert::all`] was not written.
+    /// As [`Db::execute`]; [`Error::Conflict`] when a row was not written.
     pub async fn insert(&mut self, inserts: Vec<Insert>) -> Result<()> {
         if let Self::Postgres(c) = self {
             columns::write(c, inserts, None).await?;
             return Ok(());
         }
         for insert in inserts.into_iter().filter(|i| !i.rows.is_empty()) {
-            let (wanted, all) = (insert.rows.len() as u64, insert.all);
-            if self.insert_rows(insert).await? != wanted && all {
+            let wanted = insert.rows.len() as u64;
+            if self.insert_rows(insert).await? != wanted {
                 return Err(Error::Conflict(None));
             }
         }

@@ -33,6 +33,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0004_fewer_indexes.sql"),
         include_str!("../../migrations/postgres/0004_fewer_indexes.sql"),
     ),
+    (
+        5,
+        "turns",
+        include_str!("../../migrations/sqlite/0005_turns.sql"),
+        include_str!("../../migrations/postgres/0005_turns.sql"),
+    ),
 ];
 
 /// The migrations for SQLite.

@@ -14,6 +14,7 @@ pub mod fold;
 pub mod held;
 pub mod inserts;
 mod json;
+pub mod line;
 mod listing;
 mod migrations;
 pub mod paging;
@@ -28,6 +29,7 @@ pub mod users;
 mod vfs;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -41,6 +43,7 @@ use crate::domain::event::{Event, NewEvent};
 use crate::domain::ids::Ids;
 use dialect::Pools;
 use inserts::Unwritten;
+use line::Line;
 
 /// An open database.
 #[derive(Debug, Clone)]
@@ -116,11 +119,27 @@ impl Store {
                 let connection = Arc::clone(deliveries).lock_owned().await;
                 Tx::Embedded(embedded::Transaction::begin(connection)?, turn)
             }
-            Pools::Postgres { pool, deliveries } => {
+            Pools::Postgres {
+                pool, deliveries, ..
+            } => {
                 let slot = Arc::clone(deliveries).lock_owned().await;
                 Tx::Held(held::Transaction::begin(slot, pool).await?, turn)
             }
         })
+    }
+
+    /// A connection on which batches are folded beside each other; none on SQLite, which lets one
+    /// write at a time.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when none can be had within five seconds.
+    pub async fn line(&self) -> Result<Option<Line>> {
+        match &self.pools {
+            Pools::Sqlite { .. } => Ok(None),
+            Pools::Postgres { pool, others, .. } => {
+                Line::open(pool, Arc::clone(others)).await.map(Some)
+            }
+        }
     }
 
     /// A transaction of a job that writes again and again beside the writer of deliveries. On
@@ -157,14 +176,22 @@ impl Store {
     /// # Errors
     /// [`Error::Database`] when no connection can be had.
     pub async fn listen(&self) -> Result<Option<Listener>> {
-        let Pools::Postgres { pool, .. } = &self.pools else {
+        let Pools::Postgres { pool, others, .. } = &self.pools else {
             return Ok(None);
         };
         let mut listener = sqlx::postgres::PgListener::connect_with(pool).await?;
         let node = sqlx::query_scalar(dialect::WHICH_NODE);
         let node = node.fetch_one(&mut listener).await?;
         listener.listen(dialect::EVENTS_CHANNEL).await?;
-        Ok(Some(Listener { listener, node }))
+        sqlx::query(dialect::GREET_POSTGRES)
+            .execute(&mut listener)
+            .await?;
+        let others = Arc::clone(others);
+        Ok(Some(Listener {
+            hints: listener,
+            node,
+            others,
+        }))
     }
 
     /// Closes every connection, waiting at most `limit`.
@@ -183,7 +210,9 @@ impl Store {
                     checkpoint.close().await;
                     write.close().await;
                 }
-                Pools::Postgres { pool, deliveries } => {
+                Pools::Postgres {
+                    pool, deliveries, ..
+                } => {
                     pool.close().await;
                     *deliveries.lock().await = None;
                 }
@@ -202,11 +231,25 @@ async fn begin(pool: &sqlx::PgPool, sql: &'static str) -> Result<Transaction<'st
 /// Hears from other nodes.
 #[derive(Debug)]
 pub struct Listener {
-    listener: sqlx::postgres::PgListener,
+    hints: sqlx::postgres::PgListener,
     node: Option<String>,
+    others: Arc<AtomicBool>,
 }
 
 impl Listener {
+    /// Looks whether other nodes listen. While there are none, deliveries are committed without a
+    /// hint to them, which costs one by itself a tenth more: each hint wakes this node's own
+    /// connection too. A node that comes greets the others, so they need not look to find it.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when the connection is lost.
+    pub async fn look_around(&mut self) -> Result<bool> {
+        let others = sqlx::query_scalar(dialect::OTHERS_POSTGRES);
+        let others = others.fetch_one(&mut self.hints).await?;
+        self.others.store(others, Ordering::Relaxed);
+        Ok(others)
+    }
+
     /// Waits for the next hint of another node; an error means that the connection was lost, and
     /// hints with it. What this one commits it knows without, and would read for nothing.
     ///
@@ -214,11 +257,20 @@ impl Listener {
     /// [`Error::Database`] when the connection is lost.
     pub async fn hint(&mut self) -> Result<()> {
         loop {
-            let hint = self.listener.recv().await?;
+            let hint = self.hints.try_recv().await?;
+            let hint = hint.ok_or(sqlx::Error::WorkerCrashed)?;
             if self.node.as_deref() != Some(hint.payload()) {
+                self.others.store(true, Ordering::Relaxed);
                 return Ok(());
             }
         }
+    }
+}
+
+/// Who does not hear cannot know who there is.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.others.store(true, Ordering::Relaxed);
     }
 }
 
@@ -289,13 +341,15 @@ impl Tx {
     /// As [`Db::insert`]; nothing is committed then.
     pub async fn commit_with(
         mut self,
-        Unwritten(inserts): Unwritten,
+        Unwritten { rows, counts }: Unwritten,
         events: Vec<NewEvent>,
         now_ms: i64,
         ids: &dyn Ids,
     ) -> Result<Vec<Event>> {
+        let inserts = rows.into_iter().chain(counts).collect();
         let committed = if events.is_empty() {
             self.db().insert(inserts).await?;
+            self.take_turn().await?;
             Vec::new()
         } else {
             events::append(&mut self.db(), inserts, events, now_ms, ids).await?
@@ -307,5 +361,15 @@ impl Tx {
             Self::Held(tx, _turn) => tx.commit().await?,
         }
         Ok(committed)
+    }
+
+    /// Has batches that were read before and are not yet written see that something was changed,
+    /// where no event does: see [`line`].
+    async fn take_turn(&mut self) -> Result<()> {
+        if matches!(self, Self::Postgres(_, Some(_)) | Self::Held(..)) {
+            let sql = dialect::TAKE_TURN_POSTGRES;
+            self.db().execute(sql, Vec::new()).await?;
+        }
+        Ok(())
     }
 }

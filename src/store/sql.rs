@@ -196,32 +196,34 @@ impl Db<'_> {
         Ok(found)
     }
 
-    /// Reads the rows of five such sets of texts: on Postgres in one round trip, as JSON, for
+    /// Reads the rows of six such sets of texts: on Postgres in one round trip, as JSON, for
     /// which the texts' columns must be named as the fields.
     ///
     /// # Errors
     /// As [`Db::fetch`].
-    pub async fn fetch_in_all<A: Record, B: Record, C: Record, D: Record, E: Record>(
+    pub async fn fetch_in_all<A: Record, B: Record, C: Record, D: Record, E: Record, F: Record>(
         &mut self,
-        sets: [Parts<'_>; 5],
-    ) -> Result<(Vec<A>, Vec<B>, Vec<C>, Vec<D>, Vec<E>)> {
+        sets: [Parts<'_>; 6],
+    ) -> Result<(Vec<A>, Vec<B>, Vec<C>, Vec<D>, Vec<E>, Vec<F>)> {
         if let Self::Postgres(connection) = self {
-            let [one, two, three, four, five] = fetch_as_json(connection, sets).await?;
+            let [one, two, three, four, five, six] = fetch_as_json(connection, sets).await?;
             return Ok((
                 from_json(one)?,
                 from_json(two)?,
                 from_json(three)?,
                 from_json(four)?,
                 from_json(five)?,
+                from_json(six)?,
             ));
         }
-        let [one, two, three, four, five] = sets;
+        let [one, two, three, four, five, six] = sets;
         Ok((
             self.fetch_in_each(one).await?,
             self.fetch_in_each(two).await?,
             self.fetch_in_each(three).await?,
             self.fetch_in_each(four).await?,
             self.fetch_in_each(five).await?,
+            self.fetch_in_each(six).await?,
         ))
     }
 

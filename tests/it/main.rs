@@ -18,6 +18,7 @@ mod log;
 mod migrations;
 mod ownership;
 
+mod beside;
 mod browser;
 mod checkpoint;
 mod cli;

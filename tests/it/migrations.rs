@@ -76,7 +76,9 @@ async fn what_the_first_version_kept_is_there_and_counted(database: Database) {
     let joined: Vec<(String,)> = reader.db().fetch(sql, Vec::new()).await.unwrap();
     assert_eq!(joined, [("p1".to_owned(),)]);
     drop(reader);
+    // On Postgres nobody checks: migration 0005 says why.
     let mut tx = store.begin().await.unwrap();
     let delete = "DELETE FROM prospect WHERE id = 'p1'";
-    assert!(tx.db().execute(delete, Vec::new()).await.is_err());
+    let deleted = tx.db().execute(delete, Vec::new()).await;
+    assert_eq!(deleted.is_err(), database.is_sqlite());
 }

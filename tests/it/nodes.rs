@@ -77,6 +77,23 @@ async fn a_node_is_told_of_what_others_commit_and_not_of_its_own() {
     assert!(listener.hint().now_or_never().is_none(), "woken by its own");
 }
 
+/// A node that is alone tells nobody, which is cheaper; one that comes is known at once.
+#[tokio::test]
+async fn a_node_knows_whether_there_are_others() {
+    let database = Database::postgres().await;
+    let one = Store::open(&database.url).await.unwrap();
+    let mut listener = one.listen().await.unwrap().unwrap();
+    assert!(!listener.look_around().await.unwrap());
+    let two = Store::open(&database.url).await.unwrap();
+    let other = two.listen().await.unwrap().unwrap();
+    timeout(PATIENCE, listener.hint()).await.unwrap().unwrap();
+    assert!(listener.look_around().await.unwrap());
+    drop(other);
+    two.close(PATIENCE).await;
+    let alone = async { while listener.look_around().await.unwrap() {} };
+    timeout(PATIENCE, alone).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_on_one_postgres_serve_one_log() {
     let one = Server::start(Database::postgres().await);

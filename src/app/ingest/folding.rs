@@ -12,7 +12,8 @@ use crate::domain::delivery::{Delivery, DeliveryStatus, Reason, Standing};
 use crate::domain::event::{Audience, Event, NewEvent};
 use crate::domain::ids::Id;
 use crate::domain::world::{Context, Incomplete, Statement, World};
-use crate::store::{self, Tx};
+use crate::store::fold::Loaded;
+use crate::store::{self, Db, Tx};
 
 impl App {
     /// Folds deliveries in one transaction and answers each, in order.
@@ -36,33 +37,18 @@ impl App {
     ) -> Result<std::result::Result<(Vec<Answer>, Vec<Event>), Incomplete>> {
         let now_ms = self.now_ms();
         let mut tx = self.store.begin_batch().await?;
-        let keys: BTreeSet<&str> = batch
-            .iter()
-            .filter_map(|r| r.delivery.dedupe_key.as_deref())
-            .collect();
-        let keys = keys.into_iter().collect();
-        let statements: Vec<&Statement> = batch.iter().filter_map(Received::statement).collect();
-        let mut db = tx.db();
-        let loaded = store::fold::load_and_recognize(&mut db, keys, &statements, complete);
-        let (world, standing) = loaded.await?;
+        let loaded = load(&mut tx.db(), batch, complete).await?;
         let cx = Context {
             now_ms,
             ids: &*self.ids,
         };
-        let mut folding = Folding::new(world, standing);
-        let mut answers = Vec::with_capacity(batch.len());
-        let mut marks = Marks::default();
-        for received in batch {
-            marks.before.push(folding.events.len());
-            match folding.take(received, cx) {
-                Ok(answer) => answers.push(answer),
-                Err(incomplete) => return Ok(Err(incomplete)),
-            }
-        }
-        marks.folded = Some(Instant::now());
-        let events = self.write(tx, folding, now_ms).await?;
-        self.observe(batch, &answers, &marks, &events);
-        Ok(Ok((answers, events)))
+        let folded = match Folded::of(batch, loaded, cx) {
+            Ok(folded) => folded,
+            Err(incomplete) => return Ok(Err(incomplete)),
+        };
+        let events = self.write(tx, folded.folding, now_ms).await?;
+        self.observe(batch, &folded.answers, &folded.marks, &events);
+        Ok(Ok((folded.answers, events)))
     }
 
     pub(super) async fn write(
@@ -81,6 +67,47 @@ impl App {
     }
 }
 
+/// Reads what is known of what the deliveries concern.
+pub(super) async fn load(
+    db: &mut Db<'_>,
+    batch: &[Received],
+    complete: &BTreeSet<Id>,
+) -> store::Result<Loaded> {
+    let keys: BTreeSet<&str> = batch.iter().filter_map(Received::key).collect();
+    let statements: Vec<&Statement> = batch.iter().filter_map(Received::statement).collect();
+    store::fold::load_and_recognize(db, keys.into_iter().collect(), &statements, complete).await
+}
+
+/// A batch that is folded and not yet written.
+pub(super) struct Folded {
+    pub(super) folding: Folding,
+    pub(super) answers: Vec<Answer>,
+    pub(super) marks: Marks,
+}
+
+impl Folded {
+    /// Decides what becomes of each delivery.
+    pub(super) fn of(
+        batch: &[Received],
+        loaded: Loaded,
+        cx: Context<'_>,
+    ) -> std::result::Result<Self, Incomplete> {
+        let mut folding = Folding::new(loaded.world, loaded.standing);
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut marks = Marks::default();
+        for received in batch {
+            marks.before.push(folding.events.len());
+            answers.push(folding.take(received, cx)?);
+        }
+        marks.folded = Some(Instant::now());
+        Ok(Self {
+            folding,
+            answers,
+            marks,
+        })
+    }
+}
+
 /// A batch being folded.
 #[derive(Default)]
 pub(super) struct Folding {
@@ -92,6 +119,11 @@ pub(super) struct Folding {
 }
 
 impl Folding {
+    /// Whether all it takes to write it is inserts.
+    pub(super) fn only_inserts(&self) -> bool {
+        self.closed.is_empty() && !self.world.lacks_any()
+    }
+
     pub(super) fn new(world: World, standing: HashMap<String, Standing>) -> Self {
         Self {
             world,

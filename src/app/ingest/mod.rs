@@ -4,6 +4,7 @@
 //! share one fsync. They are answered after the commit. When a batch fails, each of its
 //! deliveries is tried by itself, so that none suffers for its neighbours.
 
+mod beside;
 mod bulk;
 mod dry_run;
 mod folding;
@@ -239,6 +240,11 @@ fn micros_since(started: Instant) -> u64 {
 }
 
 impl Received {
+    /// The natural key of its event.
+    fn key(&self) -> Option<&str> {
+        self.delivery.dedupe_key.as_deref()
+    }
+
     fn statement(&self) -> Option<&Statement> {
         match &self.meaning {
             Ok(Meaning::Statement(statement)) => Some(statement),

@@ -10,6 +10,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::beside::Lanes;
 use super::{Answer, App, Error, Outcome, Received, Result, micros_since};
 use crate::app::error::chain;
 use crate::domain::delivery::{Reason, Timings};
@@ -101,18 +102,37 @@ impl Writer {
     /// Folds what comes until the queue is closed and empty, or `stop` is given and it is empty.
     pub async fn run(mut self, app: Arc<App>, mut stop: oneshot::Receiver<()>) {
         let mut jobs = Vec::with_capacity(BATCH);
+        let mut lanes = Lanes::new(app);
         loop {
+            lanes.have_room().await;
             let more = tokio::select! {
                 biased;
                 n = self.0.recv_many(&mut jobs, BATCH) => n > 0,
                 _ = &mut stop => false,
             };
             if !more {
-                return;
+                return lanes.finish().await;
             }
+            self.gather(&mut jobs, &lanes).await;
             while !jobs.is_empty() {
-                let batch = bounded(&mut jobs);
-                app.write_batch(batch).await;
+                lanes.take(Batch::of(bounded(&mut jobs))).await;
+            }
+        }
+    }
+
+    /// Waits for more while a batch is under way, which this one has to wait for anyway: until it
+    /// is as large as that, or that is done.
+    async fn gather(&mut self, jobs: &mut Vec<Job>, lanes: &Lanes) {
+        let Some((size, ended)) = lanes.under_way() else {
+            return;
+        };
+        while jobs.len() < size {
+            let room = BATCH - jobs.len();
+            let received = ended
+                .run_until_cancelled(self.0.recv_many(jobs, room))
+                .await;
+            if received.unwrap_or_default() == 0 {
+                return;
             }
         }
     }
@@ -129,14 +149,17 @@ fn bounded(jobs: &mut Vec<Job>) -> Vec<Job> {
     jobs.drain(..fitting.max(1)).collect()
 }
 
-impl App {
-    async fn write_batch(&self, jobs: Vec<Job>) {
-        let (mut batch, replies): (Vec<_>, Vec<_>) = jobs
-            .into_iter()
-            .map(|job| (*job.received, job.reply))
-            .unzip();
-        let size = batch.len();
-        for received in &mut batch {
+/// Deliveries that are committed together, and who waits for each.
+pub(super) struct Batch {
+    pub(super) received: Vec<Received>,
+    replies: Vec<oneshot::Sender<Result<Answer>>>,
+}
+
+impl Batch {
+    fn of(jobs: Vec<Job>) -> Self {
+        let size = jobs.len();
+        let taken = |job: Job| {
+            let mut received = *job.received;
             let taken_us = micros_since(received.started);
             received.delivery.timings = Some(Timings {
                 verified_us: received.verified_us,
@@ -145,8 +168,25 @@ impl App {
                 batch_size: size as u64,
                 ..Timings::default()
             });
+            (received, job.reply)
+        };
+        let (received, replies) = jobs.into_iter().map(taken).unzip();
+        Self { received, replies }
+    }
+
+    pub(super) fn answer(self, answers: impl IntoIterator<Item = Result<Answer>>) {
+        for (reply, answer) in self.replies.into_iter().zip(answers) {
+            // Whoever hung up learns the outcome from its retry.
+            let _ = reply.send(answer);
         }
-        let answers = match self.fold_caught(&batch).await {
+    }
+}
+
+impl App {
+    /// Commits a batch by itself and answers it.
+    pub(super) async fn write_batch(&self, batch: Batch) {
+        let received = &batch.received;
+        let answers = match self.fold_caught(received).await {
             Ok(answers) => {
                 // Duplicates are answered without a write.
                 if answers
@@ -157,18 +197,15 @@ impl App {
                 }
                 answers.into_iter().map(Ok).collect()
             }
-            Err(error) if error.is_unavailable() => self.refuse(&batch, &error),
-            Err(error) => self.fold_one_by_one(&batch, error).await,
+            Err(error) if error.is_unavailable() => self.refuse(received, &error),
+            Err(error) => self.fold_one_by_one(received, error).await,
         };
-        for (reply, answer) in replies.into_iter().zip(answers) {
-            // Whoever hung up learns the outcome from its retry.
-            let _ = reply.send(answer);
-        }
+        batch.answer(answers);
     }
 
     /// Leaves a batch to Calendly's retry at once. Trying each by itself would take the database's
     /// time limit for each, while more and more wait behind them.
-    fn refuse(&self, batch: &[Received], error: &Error) -> Vec<Result<Answer>> {
+    pub(super) fn refuse(&self, batch: &[Received], error: &Error) -> Vec<Result<Answer>> {
         self.writes.failed();
         tracing::error!(
             deliveries = batch.len(),
@@ -224,10 +261,14 @@ impl App {
     /// Folds, and takes a panic or a database that says nothing for a failure: the writer must
     /// outlive any delivery and any line.
     async fn fold_caught(&self, batch: &[Received]) -> Result<Vec<Answer>> {
-        let fold = timeout(LIMIT, self.fold(batch));
-        match AssertUnwindSafe(fold).catch_unwind().await {
-            Ok(folded) => folded.unwrap_or(Err(Error::Busy)),
-            Err(_) => Err(Error::Internal("folding panicked".into())),
-        }
+        caught(self.fold(batch)).await
+    }
+}
+
+/// Takes a panic or a database that says nothing for a failure.
+pub(super) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    match AssertUnwindSafe(timeout(LIMIT, work)).catch_unwind().await {
+        Ok(done) => done.unwrap_or(Err(Error::Busy)),
+        Err(_) => Err(Error::Internal("folding panicked".into())),
     }
 }

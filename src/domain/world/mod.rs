@@ -8,6 +8,7 @@ mod chains;
 mod prospects;
 mod step;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::NewEvent;
@@ -189,6 +190,39 @@ impl World {
             prospect_id: concerned.into_iter().next(),
             ..Applied::default()
         }
+    }
+
+    /// Whether records are gone, which must be deleted.
+    #[must_use]
+    pub fn lacks_any(&self) -> bool {
+        let Dirty {
+            prospects,
+            proposals,
+            ..
+        } = &self.dirty;
+        prospects.iter().any(|id| !self.prospects.contains_key(id))
+            || proposals.iter().any(|id| !self.proposals.contains_key(id))
+    }
+
+    /// All by which what is here can be found: a delivery that neither names one of these, nor
+    /// leads to one, is none of this world's business.
+    pub fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let invitees = self.invitees.iter().flat_map(|(uri, invitee)| {
+            let ids = [&invitee.proposal_id, &invitee.prospect_id];
+            let ids = ids.into_iter().flatten().map(Id::as_str);
+            let names = ids.chain([uri.0.as_str()]).map(Cow::Borrowed);
+            names.chain(invitee.facts.email_key().map(Cow::Owned))
+        });
+        let prospects = self.prospects.values().flat_map(|prospect| {
+            let key = prospect.fold_key.as_ref();
+            let known = key.map(|key| key.email_key.as_str());
+            let names = [prospect.id.as_str(), prospect.email.key()];
+            names.into_iter().chain(known)
+        });
+        let proposals = self.proposals.keys().map(Id::as_str);
+        let forms = self.forms.keys().map(String::as_str);
+        let others = prospects.chain(proposals).chain(forms);
+        invitees.chain(others.map(Cow::Borrowed))
     }
 
     /// The profile an invitee adds to its prospect.

@@ -179,6 +179,7 @@ async fn connect(url: &str) -> Result<Option<Pools>> {
         Ok(pool) => Ok(Some(Pools::Postgres {
             pool,
             deliveries: Arc::default(),
+            others: Arc::default(),
         })),
         Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(error.into()),
@@ -331,7 +332,6 @@ async fn carry(target: &mut Db<'_>, head: &'static str, rows: Vec<Vec<Arg>>) -> 
         head,
         tail: "",
         rows,
-        all: true,
     };
     target.insert(vec![insert]).await
 }

@@ -1,0 +1,1 @@
+-- Nothing: SQLite has one writer at a time, and nobody comes between what it reads and what it writes.

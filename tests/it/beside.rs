@@ -1,0 +1,108 @@
+//! Batches that are folded beside each other on Postgres: what was read before others committed is
+//! written only where they changed nothing (law 3, and law 5 with it).
+
+use std::collections::BTreeSet;
+
+use bookbell::domain::event::{Audience, Event, NewEvent};
+use bookbell::domain::ids::UuidV7;
+use bookbell::store::events::{Expected, Position};
+use bookbell::store::inserts::Unwritten;
+use bookbell::store::line::Line;
+use bookbell::store::{self, Error, Store};
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
+
+use crate::support::database::Database;
+use crate::support::server::PATIENCE;
+
+/// The lock of a batch that others wait for.
+const LOCK: i64 = 11;
+
+fn event() -> NewEvent {
+    NewEvent::new("test", &json!({}), Audience::admins())
+}
+
+async fn position(line: &mut Line) -> Position {
+    let (mut db, complete) = (line.db().unwrap(), BTreeSet::new());
+    let loaded = store::fold::load_and_recognize(&mut db, vec!["key"], &[], &complete);
+    loaded.await.unwrap().position.unwrap()
+}
+
+async fn write(
+    line: &mut Line,
+    position: Position,
+    behind: Option<i64>,
+) -> store::Result<Vec<Event>> {
+    let expected = Expected { position, behind };
+    let (now, rows) = ((0, &UuidV7::new() as _), Unwritten::default());
+    let written = line.write(rows, vec![event()], expected, now);
+    timeout(PATIENCE, written).await.unwrap()
+}
+
+async fn seqs(store: &Store) -> Vec<i64> {
+    let mut reader = store.read().await.unwrap();
+    let events = store::events::after(&mut reader.db(), 0, 100).await;
+    events.unwrap().iter().map(|event| event.seq).collect()
+}
+
+#[tokio::test]
+async fn what_was_read_before_somebody_changed_something_is_not_written() {
+    let database = Database::postgres().await;
+    let store = Store::open(&database.url).await.unwrap();
+    let mut line = store.line().await.unwrap().unwrap();
+    // A change that the log does not tell of counts too: who owns what may depend on it.
+    for told in [vec![event()], Vec::new()] {
+        let read = position(&mut line).await;
+        let before = seqs(&store).await.len() + told.len();
+        let tx = store.begin_fold().await.unwrap();
+        tx.commit(told, 0, &UuidV7::new()).await.unwrap();
+        let written = write(&mut line, read, None).await;
+        assert!(matches!(written, Err(Error::Conflict(_))), "{written:?}");
+        assert_eq!(seqs(&store).await.len(), before);
+        let read = position(&mut line).await;
+        write(&mut line, read, None).await.unwrap();
+    }
+    assert_eq!(seqs(&store).await, [1, 2, 3]);
+}
+
+/// A batch of which the test is the other side: it has its lock and is not committed.
+struct First(PgConnection);
+
+impl First {
+    async fn begin(database: &Database) -> Self {
+        let mut connection = PgConnection::connect(&database.url).await.unwrap();
+        let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(begin))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        Self(connection)
+    }
+
+    /// Ends it once another one waits for it.
+    async fn end(mut self, database: &Database, sql: &'static str) {
+        let waiting = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        let waited = async { while database.numbers(waiting).await != [1] {} };
+        timeout(PATIENCE, waited).await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut self.0).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_committed_after_the_one_before_it_or_not_at_all() {
+    const COMMIT: &str = "UPDATE event_log SET head_seq = head_seq + 1, turn = turn + 1; \
+        INSERT INTO event (seq, id, at_ms, name, payload, admins) \
+        VALUES (1, 'first', 0, 'test', '{}', TRUE); COMMIT";
+    for (end, expected) in [(COMMIT, vec![1, 2]), ("ROLLBACK", Vec::new())] {
+        let database = Database::postgres().await;
+        let store = Store::open(&database.url).await.unwrap();
+        let mut line = store.line().await.unwrap().unwrap();
+        let first = First::begin(&database).await;
+        let read = position(&mut line).await;
+        let second = write(&mut line, read.after(1), Some(LOCK));
+        let (written, ()) = tokio::join!(second, first.end(&database, end));
+        assert_eq!(written.is_ok(), !expected.is_empty(), "{written:?}");
+        assert_eq!(seqs(&store).await, expected);
+    }
+}
