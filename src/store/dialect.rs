@@ -62,11 +62,11 @@ pub(super) const APPEND_AT_POSTGRES: &str = "(INSERT INTO event (seq, id, at_ms,
 /// Waits until the batch before it, whose lock is `$6`, is committed, or comes to nothing.
 pub(super) const WAIT_POSTGRES: &str = "MATERIALIZED (SELECT pg_advisory_xact_lock($6))";
 
-/// Takes `$1` positions behind `$3`, in the turn `$4`, and tells other nodes, if there are any
-/// (`$7` is 1). Somebody else may have come between: then the
-/// counter has no value, which its column does not allow, and the whole statement comes to nothing.
-/// What the statement else sees may be older than the batch before it; of the counter's row `FOR
-/// UPDATE` sees the newest, and keeps it until the commit.
+/// Takes `$1` positions behind `$3`, in the turn `$4`, and tells other nodes, if there are any (`$7`
+/// is 1). Somebody else may have come between: then the counter has no value, which its column does
+/// not allow, and the whole statement comes to nothing. What the statement else sees may be older
+/// than the batch before it; of the counter's row `FOR UPDATE` sees the newest, and keeps it until
+/// the commit.
 pub(super) const TAKE_AT_POSTGRES: &str = "counter AS MATERIALIZED \
      (SELECT head_seq = $3 AND turn = $4 AS expected FROM event_log WHERE id = 1 FOR UPDATE), \
      taken AS (UPDATE event_log SET turn = turn + 1, \

@@ -8,6 +8,8 @@
 //!
 //! `SQLite` has FTS5 and Postgres `pg_trgm`; what differs stands in [`FTS5`] and [`PG_TRGM`].
 
+mod pattern;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 
@@ -23,6 +25,7 @@ use super::{dialect, events};
 use crate::domain::event::Seq;
 use crate::domain::ids::Id;
 use crate::domain::prospect::Prospect;
+use pattern::{compare, like, query};
 
 /// Among so many prospects a search compares each, which is quick and exact.
 const SMALL: i64 = 2000;
@@ -34,9 +37,6 @@ const GATHERED: i64 = 1000;
 /// So many prospects may have changed since the index; more are being indexed right now, and
 /// until then a search compares each prospect.
 const PENDING: i64 = 1000;
-
-/// So many trigrams of a search are looked up; the comparison does the rest.
-const TRIGRAMS: usize = 32;
 
 /// How one of the databases indexes and is asked. `?` stands for what it is asked, and how many
 /// hits are wanted at most.
@@ -209,52 +209,6 @@ async fn changed(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<(Seq, St
         Ok((seq, named.id))
     };
     rows.into_iter().map(read).collect()
-}
-
-/// What the index is asked for a text; `None` where only comparing each prospect will do.
-fn query(db: &Db<'_>, text: &str) -> Option<String> {
-    let runs = || text.split(|c: char| !c.is_ascii_alphanumeric());
-    match db {
-        Db::Sqlite(_) | Db::Embedded(_) if text.chars().count() >= 3 && !text.contains('\0') => {
-            Some(trigrams(text))
-        }
-        // It knows words only; without three characters of one it would read all of the index.
-        Db::Postgres(_) if runs().any(|run| run.len() >= 3) => Some(like(text, '\\')),
-        _ => None,
-    }
-}
-
-/// The FTS5 query for every trigram of a text. Within double quotes, themselves doubled, nothing
-/// has a meaning of its own.
-fn trigrams(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let trigrams: BTreeSet<String> = chars
-        .windows(3)
-        .take(TRIGRAMS)
-        .map(|three| three.iter().collect::<String>().replace('"', "\"\""))
-        .collect();
-    let quoted: Vec<String> = trigrams
-        .iter()
-        .map(|three| format!("\"{three}\""))
-        .collect();
-    quoted.join(" AND ")
-}
-
-/// A LIKE pattern that finds the text anywhere, `%` and `_` taken as they are.
-fn like(text: &str, escape: char) -> String {
-    let mut pattern = String::from('%');
-    for c in text.chars() {
-        if c == escape || c == '%' || c == '_' {
-            pattern.push(escape);
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
-
-fn compare(sql: &mut Sql, text: &str) {
-    sql.filter("search_text LIKE ? ESCAPE '!'", args![like(text, '!')]);
 }
 
 /// Lists the prospects of a filter that have the text, of `known` that the filter shows else.
@@ -446,22 +400,4 @@ async fn count(db: &mut Db<'_>, filter: &Filter, text: &str, known: i64) -> Resu
         args![most, like(text, '!')],
     );
     paging::count(db, sql).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_names_every_trigram_and_nothing_in_it_is_an_operator() {
-        assert_eq!(trigrams("noor"), "\"noo\" AND \"oor\"");
-        assert_eq!(trigrams("a\"*b"), "\"\"\"*b\" AND \"a\"\"*\"");
-        assert_eq!(trigrams("żur"), "\"żur\"");
-    }
-
-    #[test]
-    fn a_pattern_takes_every_character_as_it_is() {
-        assert_eq!(like("100%_\\!", '\\'), "%100\\%\\_\\\\!%");
-        assert_eq!(like("100%_\\!", '!'), "%100!%!_\\!!%");
-    }
 }
