@@ -1,11 +1,10 @@
 //! Fills a database with as many records as years of bookings leave: one booking is taken in by
 //! the product, and copied by SQL under other ids, names and owners.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bookbell::app::App;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection, raw_sql};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection, query_as, raw_sql};
 
 use crate::common::booking::Request;
 use crate::ingest::posted;
@@ -22,10 +21,11 @@ const ID: &str = "'01900000-0000-7000-8000-' || substr(CAST(1000000000000 + i AS
 /// them, and `r` stands for a number that tells nothing of the order.
 const RECORDS: &[&str] = &[
     "INSERT INTO prospect (id, owner_id, conversation_id, firstname, lastname, email, email_key,
-        phone, company, status, source, notes, timezone, tracking, last_booking_ms, edited,
-        profile, fold_owner_id, fold_email_key, form_only, name_key, search_text, created_ms,
-        updated_ms, version)
-     SELECT {id}, owner, {id}, first, last, email, email, phone, company, status, source, NULL,
+        phone, company, status, source, run, owner_run, notes, timezone, tracking,
+        last_booking_ms, edited, profile, fold_owner_id, fold_email_key, form_only, name_key,
+        search_text, created_ms, updated_ms, version)
+     SELECT {id}, owner, {id}, first, last, email, email, phone, company, status, source,
+        status || '/' || source, COALESCE(owner, '') || '/' || status || '/' || source, NULL,
         t.timezone, t.tracking, t.last_booking_ms, t.edited, t.profile, owner, email,
         t.form_only, lower(first || ' ' || last),
         lower(first || ' ' || last || chr10 || email || chr10 || phone || chr10 || company),
@@ -89,13 +89,10 @@ pub(crate) async fn up_to(url: &str, from: u64, to: u64) -> anyhow::Result<()> {
     }
     script.push(MADE.to_owned());
     // An index is made in a fraction of the time that a million insertions take.
-    script.extend(
-        indexes()
-            .iter()
-            .map(|(name, _)| format!("DROP INDEX {name}")),
-    );
+    let indexes = indexes(url).await?;
+    script.extend(indexes.iter().map(|(name, _)| format!("DROP INDEX {name}")));
     script.extend(RECORDS.iter().map(|text| (*text).to_owned()));
-    script.extend(indexes().into_iter().map(|(_, text)| text));
+    script.extend(indexes.into_iter().map(|(_, text)| text));
     script.push("DROP TABLE made".to_owned());
     script.push("DELETE FROM record_count".to_owned());
     script.extend(counting());
@@ -157,42 +154,33 @@ fn users() -> String {
 
 /// The migrations' own statements that count what is there.
 fn counting() -> Vec<String> {
-    let begins = |text: &String| text.starts_with("INSERT INTO record_count");
-    statements().into_iter().filter(begins).collect()
-}
-
-/// The indexes of the tables that are filled, by name.
-fn indexes() -> Vec<(String, String)> {
-    const TABLES: [&str; 4] = ["prospect", "proposal", "invitee", "delivery"];
-    let index = |text: String| {
-        let (create, on) = text.split_once(" ON ")?;
-        let name = create
-            .strip_prefix("CREATE INDEX ")
-            .or_else(|| create.strip_prefix("CREATE UNIQUE INDEX "))?
-            .trim()
-            .to_owned();
-        let table = on.split_whitespace().next()?;
-        TABLES.contains(&table).then_some((name, text))
-    };
-    // Of those that a later migration made anew only the last is there.
-    let all: BTreeMap<String, String> = statements().into_iter().filter_map(index).collect();
-    let gone = [
-        "prospect_owner_email",
-        "prospect_email",
-        "prospect_fold_email",
-    ];
-    all.into_iter()
-        .filter(|(name, _)| !gone.contains(&name.as_str()))
-        .collect()
-}
-
-fn statements() -> Vec<String> {
-    let texts = [
-        include_str!("../../migrations/sqlite/0001_start.sql"),
-        include_str!("../../migrations/sqlite/0002_counts_and_search.sql"),
-    ];
-    let lines = texts.iter().flat_map(|text| text.lines());
-    let code: Vec<&str> = lines.filter(|line| !line.starts_with("--")).collect();
+    let text = include_str!("../../migrations/sqlite/0002_counts_and_search.sql");
+    let code: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .collect();
     let code = code.join(" ");
-    code.split(';').map(|text| text.trim().to_owned()).collect()
+    let statements = code.split(';').map(|text| text.trim().to_owned());
+    let begins = |text: &String| text.starts_with("INSERT INTO record_count");
+    statements.filter(begins).collect()
+}
+
+/// The indexes of the tables that are filled, by name, but for those of primary keys.
+async fn indexes(url: &str) -> anyhow::Result<Vec<(String, String)>> {
+    if url.starts_with("sqlite:") {
+        let mut connection = SqliteConnection::connect(url).await?;
+        let sql = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL \
+            AND tbl_name IN ('prospect', 'proposal', 'invitee', 'delivery')";
+        let found = query_as(sql).fetch_all(&mut connection).await?;
+        connection.close().await?;
+        Ok(found)
+    } else {
+        let mut connection = PgConnection::connect(url).await?;
+        let sql = "SELECT CAST(indexname AS TEXT), indexdef FROM pg_indexes \
+            WHERE tablename IN ('prospect', 'proposal', 'invitee', 'delivery') \
+            AND indexname NOT LIKE '%\\_pkey'";
+        let found = query_as(sql).fetch_all(&mut connection).await?;
+        connection.close().await?;
+        Ok(found)
+    }
 }

@@ -232,3 +232,18 @@ pub(super) async fn by_status(db: &mut Db<'_>, which: Which<'_>) -> Result<Vec<(
     let (text, args) = sql.build();
     db.fetch(text, args).await
 }
+
+/// How many there are by status and kind, where there are any.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub(super) async fn by_status_and_kind(
+    db: &mut Db<'_>,
+    which: Which<'_>,
+) -> Result<Vec<(String, String, i64)>> {
+    let mut sql = Sql::new("SELECT status, kind, n FROM record_count");
+    which.conditions(&mut sql);
+    sql.filter("n <> 0", args![]);
+    let (text, args) = sql.build();
+    db.fetch(text, args).await
+}

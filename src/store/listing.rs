@@ -1,27 +1,30 @@
 //! Lists of prospects: whose, in which order, and by which index.
 //!
 //! At a million records a page must come from an index that has its order, or it takes a second.
-//! Neither database always finds that index by itself: without statistics SQLite takes any
-//! column it has an index of, and Postgres misjudges values that are rare or bunched. So each
-//! condition is written so that an index can be used for it, or so that SQLite uses none: as
-//! `NOT a <> b`, which Postgres reads as `a = b`, with what it knows of how often that is so.
+//! An index for each order of each filter would cost every booking more than all its rows. So the
+//! prospects of one status and source are a *run*, among all and of each owner, and stand in an
+//! index by when they were made, and in another by when they were changed. The page of a list is
+//! merged from the few runs it shows, of which the counts tell.
+//!
+//! Only by name there is one index for all. Where it would pass over too many, the runs are
+//! gathered and sorted instead.
 
 use super::counts::{self, Counted, Which};
 use super::error::Result;
-use super::paging::{self, Direction, Found, Order, Page, SortKey};
-use super::prospects::{Row, select};
+use super::paging::{Direction, Found, Order, Page, Position, SortKey};
+use super::prospects::{Row, parsed, select};
 use super::search;
 use super::sql::{Db, Sql, args};
 use crate::domain::ids::Id;
 use crate::domain::prospect::{Prospect, ProspectStatus};
 use crate::domain::source::Source;
 
-/// Up to so many records are rather gathered and sorted than looked for in the list's order.
-const FEW: i64 = 1000;
-
-/// So many records of a page are looked for among those of others, where an order has no index
-/// of one owner's; when an owner has fewer in all than would be passed over, they are gathered.
+/// So many records of a page are looked for among those of others, where an order has one index
+/// for all.
 const PAGE: i64 = 51;
+
+/// So many records the first stretch of a list has that is searched for a text.
+const STRETCH: i64 = 500;
 
 /// What a list of prospects is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,14 @@ impl<'a> Scope<'a> {
             Self::Nothing => Ok(0),
         }
     }
+
+    /// The condition for a run.
+    const fn run_is(self) -> &'static str {
+        match self {
+            Self::Everybodys => "run = ?",
+            Self::Of(_) | Self::Nothing => "owner_run = ?",
+        }
+    }
 }
 
 /// Which prospects a list shows.
@@ -93,104 +104,205 @@ pub struct Filter {
     pub search: Option<String>,
 }
 
-/// How a condition is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// So that the records come in this order, from an index that also knows the condition.
-    InOrder(Sort),
-    /// So that an index finds the few there are; they are sorted then.
-    Gathered,
-}
-
 impl Filter {
     pub(super) fn scope(&self) -> Scope<'_> {
         Scope::of(self.owner.as_ref(), self.visible_to.as_ref())
     }
+}
 
-    /// How many there are, whatever is searched for.
-    async fn known(&self, db: &mut Db<'_>) -> Result<i64> {
+/// The run of a prospect among all: the key of an index.
+pub(super) fn run(status: &str, source: &str) -> String {
+    format!("{status}/{source}")
+}
+
+/// Its run among those of its owner, which is empty for nobody.
+pub(super) fn owner_run(owner: &str, status: &str, source: &str) -> String {
+    format!("{owner}/{}", run(status, source))
+}
+
+/// The runs of a list.
+#[derive(Debug)]
+pub(super) struct Runs<'a> {
+    pub(super) filter: &'a Filter,
+    keys: Vec<String>,
+    /// How many prospects are in them, whatever is searched for.
+    pub(super) known: i64,
+}
+
+impl<'a> Runs<'a> {
+    pub(super) async fn of(db: &mut Db<'_>, filter: &'a Filter) -> Result<Self> {
         let which = Which {
-            status: self.status.map(ProspectStatus::name),
-            kind: self.source.map(Source::name),
+            status: filter.status.map(ProspectStatus::name),
+            kind: filter.source.map(Source::name),
             ..Which::all(Counted::Prospect)
         };
-        self.scope().total(db, which).await
-    }
-
-    /// The form for a page of a list of `known` records.
-    async fn form(&self, db: &mut Db<'_>, sort: Sort, known: i64) -> Result<Form> {
-        let narrow = self.status.is_some() || self.source.is_some_and(is_rare_source);
-        let gather = match (sort, self.scope()) {
-            (Sort::Created(_), _) => false,
-            _ if narrow && known <= FEW => true,
-            // By name and by change there is only one index, of all owners' records.
-            (_, scope @ Scope::Of(_)) => {
-                let any = Which::all(Counted::Prospect);
-                let owned = scope.total(db, any).await?;
-                let all = Scope::Everybodys.total(db, any).await?;
-                owned <= PAGE * all / known.max(1)
-            }
-            _ => false,
+        let found = match filter.scope() {
+            Scope::Everybodys => counts::by_status_and_kind(db, which).await?,
+            Scope::Of(owner) => counts::by_status_and_kind(db, which.of(Some(owner))).await?,
+            Scope::Nothing => Vec::new(),
         };
-        Ok(if gather {
-            Form::Gathered
-        } else {
-            Form::InOrder(sort)
+        let known = found.iter().map(|(_, _, n)| n).sum();
+        let key = |(status, source, _): (String, String, i64)| match filter.scope() {
+            Scope::Of(owner) => owner_run(owner, &status, &source),
+            Scope::Everybodys | Scope::Nothing => run(&status, &source),
+        };
+        let keys = found.into_iter().map(key).collect();
+        Ok(Self {
+            filter,
+            keys,
+            known,
         })
     }
 
-    /// Adds the conditions, but for the search.
-    pub(super) fn apply(&self, sql: &mut Sql, form: Form) {
-        let status = self.status.map(ProspectStatus::name);
-        let status_leads = self.status.is_some_and(|status| match form {
-            Form::InOrder(Sort::Created(_)) | Form::Gathered => true,
-            Form::InOrder(Sort::Updated) => status != ProspectStatus::New,
-            Form::InOrder(Sort::Name) => false,
-        });
-        let source_leads = !status_leads
-            && self.source.is_some_and(is_rare_source)
-            && form != Form::InOrder(Sort::Name);
-        let by_all = !status_leads
-            && !source_leads
-            && matches!(form, Form::InOrder(Sort::Updated | Sort::Name));
-        let by_owner = form == Form::InOrder(Sort::Created(Direction::Ascending))
-            || form == Form::InOrder(Sort::Created(Direction::Descending));
-        match self.scope() {
-            Scope::Everybodys => {}
-            Scope::Of(owner) if by_all => {
-                sql.filter("NOT COALESCE(owner_id, '') <> ?", args![owner]);
-            }
-            Scope::Of("") if by_owner && !status_leads && !source_leads => {
-                sql.filter("owner_id IS NULL", args![]);
-            }
-            Scope::Of(owner) if by_owner && !status_leads && !source_leads => {
-                sql.filter("owner_id = ?", args![owner]);
-            }
-            Scope::Of(owner) => sql.filter("COALESCE(owner_id, '') = ?", args![owner]),
-            Scope::Nothing => sql.filter("1 = 0", args![]),
+    /// Restricts a statement to them, in no order.
+    pub(super) fn gather(&self, sql: &mut Sql) {
+        sql.filter(
+            match self.filter.scope() {
+                Scope::Everybodys => "run IN (",
+                Scope::Of(_) | Scope::Nothing => "owner_run IN (",
+            },
+            args![],
+        );
+        sql.push_list(self.keys.iter().map(|key| key.as_str().into()).collect());
+        sql.push(")", args![]);
+    }
+
+    /// Restricts a statement to what is in them, so that no index is used for it. Postgres reads
+    /// `NOT a <> b` as `a = b`, with what it knows of how often that is so.
+    fn pick(&self, sql: &mut Sql) {
+        if let Scope::Of(owner) = self.filter.scope() {
+            sql.filter("NOT COALESCE(owner_id, '') <> ?", args![owner]);
         }
-        let by_updated = form == Form::InOrder(Sort::Updated);
-        match status {
-            Some(status) if status_leads && by_updated => {
-                sql.filter("status = ? AND status <> 'new'", args![status]);
-            }
-            Some(status) if status_leads => sql.filter("status = ?", args![status]),
-            Some(status) => sql.filter("NOT status <> ?", args![status]),
-            None => {}
+        if let Some(status) = self.filter.status {
+            sql.filter("NOT status <> ?", args![status.name()]);
         }
-        match self.source.map(Source::name) {
-            Some(source) if source_leads => {
-                sql.filter("source = ? AND source <> 'calendly'", args![source]);
-            }
-            Some(source) => sql.filter("NOT source <> ?", args![source]),
-            None => {}
+        if let Some(source) = self.filter.source {
+            sql.filter("NOT source <> ?", args![source.name()]);
         }
     }
-}
 
-/// Whether an index has the records of this source; webhooks, which make the most, are spared it.
-fn is_rare_source(source: Source) -> bool {
-    source != Source::Calendly
+    /// Whether it is less to sort all of them than to look for a page of them among all others.
+    async fn are_few(&self, db: &mut Db<'_>) -> Result<bool> {
+        let all = counts::total(db, Which::all(Counted::Prospect)).await?;
+        Ok(self.known.saturating_mul(self.known) <= PAGE * all)
+    }
+
+    /// Reads a page of what is in them and has the `text`.
+    pub(super) async fn read(
+        &self,
+        db: &mut Db<'_>,
+        text: Option<&str>,
+        sort: Sort,
+        page: &Page,
+    ) -> Result<Vec<Prospect>> {
+        match text {
+            Some(text) if self.keys.len() > 1 && sort != Sort::Name => {
+                self.walk(db, text, sort, page).await
+            }
+            _ => self.stretch(db, (text, None), sort, page).await,
+        }
+    }
+
+    /// Finds a page of what has the text by comparing one prospect after the other. A run that has
+    /// none of it is read no further than the page takes, because each stretch of the list is
+    /// read to its end before the next one, which is longer.
+    async fn walk(
+        &self,
+        db: &mut Db<'_>,
+        text: &str,
+        sort: Sort,
+        page: &Page,
+    ) -> Result<Vec<Prospect>> {
+        let mut found = Vec::new();
+        let (mut rest, mut length) = (page.clone(), STRETCH);
+        loop {
+            let end = self.position(db, sort, &rest, length).await?;
+            let stretch = (Some(text), end.as_ref());
+            found.extend(self.stretch(db, stretch, sort, &rest).await?);
+            let wanted = page.limit - i64::try_from(found.len()).unwrap_or(i64::MAX);
+            match end {
+                Some(end) if wanted >= 0 => {
+                    let after = Some(end);
+                    rest = Page {
+                        limit: wanted,
+                        after,
+                    };
+                }
+                _ => return Ok(found),
+            }
+            length *= 4;
+        }
+    }
+
+    /// Reads a page of what has the text, no further than up to a position.
+    async fn stretch(
+        &self,
+        db: &mut Db<'_>,
+        (text, upto): (Option<&str>, Option<&Position>),
+        sort: Sort,
+        page: &Page,
+    ) -> Result<Vec<Prospect>> {
+        let gathered = sort == Sort::Name && self.are_few(db).await?;
+        let order = order(sort, gathered);
+        let mut sql = Sql::new("");
+        let restrict = |sql: &mut Sql| {
+            if let Some(text) = text {
+                search::compare(sql, text);
+            }
+            order.begin(sql, page);
+            if let Some(Position { key, id }) = upto {
+                sql.filter(not_behind(sort), args![key.clone(), id.as_str()]);
+            }
+        };
+        if sort == Sort::Name {
+            sql.select(select!(""));
+            if gathered {
+                self.gather(&mut sql);
+            } else {
+                self.pick(&mut sql);
+            }
+            restrict(&mut sql);
+        } else {
+            self.merge(&mut sql, select!(""), restrict);
+        }
+        order.end(&mut sql, page);
+        let (sql, args) = sql.build();
+        parsed(db.fetch::<Row>(sql, args).await?)
+    }
+
+    /// The position so many records further on than where a page begins.
+    async fn position(
+        &self,
+        db: &mut Db<'_>,
+        sort: Sort,
+        page: &Page,
+        ahead: i64,
+    ) -> Result<Option<Position>> {
+        let order = order(sort, false);
+        let select = match sort {
+            Sort::Updated => "SELECT updated_ms, id FROM prospect",
+            Sort::Created(_) | Sort::Name => "SELECT created_ms, id FROM prospect",
+        };
+        let mut sql = Sql::new("");
+        self.merge(&mut sql, select, |sql| order.begin(sql, page));
+        sql.push(order.by, args![1]);
+        sql.push(" OFFSET ?", args![ahead - 1]);
+        let (sql, args) = sql.build();
+        let found: Option<(i64, String)> = db.fetch_one(sql, args).await?;
+        Ok(found.map(|(at, id)| Position {
+            key: SortKey::Int(at),
+            id,
+        }))
+    }
+
+    /// Selects from each run what is asked of it.
+    fn merge(&self, sql: &mut Sql, select: &'static str, restrict: impl Fn(&mut Sql)) {
+        for key in &self.keys {
+            sql.select(select);
+            sql.filter(self.filter.scope().run_is(), args![key.as_str()]);
+            restrict(sql);
+        }
+    }
 }
 
 /// Keeps to what is asked for, and to what the caller may see, whatever is asked for.
@@ -213,50 +325,50 @@ pub async fn list(
     sort: Sort,
     page: Page,
 ) -> Result<Found<Prospect>> {
-    let total = filter.known(db).await?;
+    let runs = Runs::of(db, filter).await?;
+    let total = runs.known;
     if total == 0 {
         let items = Vec::new();
         return Ok(Found { items, total });
     }
     if let Some(text) = &filter.search {
-        return search::list(db, filter, text, sort, page, total).await;
+        return search::list(db, &runs, text, sort, page).await;
     }
-    let form = filter.form(db, sort, total).await?;
-    let mut sql = Sql::new(select!(""));
-    filter.apply(&mut sql, form);
-    paging::read::<Row>(db, total, sql, order(sort, form), page)
-        .await?
-        .parsed()
+    let items = runs.read(db, None, sort, &page).await?;
+    Ok(Found { items, total })
 }
 
-/// The order of a page, from an index that has it or by sorting.
-pub(super) fn order(sort: Sort, form: Form) -> Order {
-    let (behind, by) = match (sort, form) {
-        (Sort::Created(Direction::Descending), _) => (
+/// The order of a page. What is gathered is sorted by what no index has.
+const fn order(sort: Sort, gathered: bool) -> Order {
+    let (behind, by) = match sort {
+        Sort::Created(Direction::Descending) => (
             "(created_ms, id) < (?, ?)",
             " ORDER BY created_ms DESC, id DESC LIMIT ?",
         ),
-        (Sort::Created(Direction::Ascending), _) => (
+        Sort::Created(Direction::Ascending) => (
             "(created_ms, id) > (?, ?)",
             " ORDER BY created_ms, id LIMIT ?",
         ),
-        (Sort::Updated, Form::InOrder(_)) => (
+        Sort::Updated => (
             "(updated_ms, id) < (?, ?)",
             " ORDER BY updated_ms DESC, id DESC LIMIT ?",
         ),
-        (Sort::Updated, _) => (
-            "(updated_ms + 0, id || '') < (?, ?)",
-            " ORDER BY updated_ms + 0 DESC, id DESC LIMIT ?",
-        ),
-        (Sort::Name, Form::InOrder(_)) => {
-            ("(name_key, id) > (?, ?)", " ORDER BY name_key, id LIMIT ?")
-        }
-        (Sort::Name, _) => (
+        Sort::Name if gathered => (
             "(name_key || '', id || '') > (?, ?)",
             " ORDER BY name_key || '', id LIMIT ?",
         ),
+        Sort::Name => ("(name_key, id) > (?, ?)", " ORDER BY name_key, id LIMIT ?"),
     };
     Order { behind, by }
+}
+
+/// The condition for what does not come behind a position of a merged list.
+const fn not_behind(sort: Sort) -> &'static str {
+    match sort {
+        Sort::Created(Direction::Ascending) => "(created_ms, id) <= (?, ?)",
+        Sort::Updated => "(updated_ms, id) >= (?, ?)",
+        Sort::Created(Direction::Descending) | Sort::Name => "(created_ms, id) >= (?, ?)",
+    }
 }
 
 /// The value a prospect has in a sorted list.

@@ -39,6 +39,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0005_turns.sql"),
         include_str!("../../migrations/postgres/0005_turns.sql"),
     ),
+    (
+        6,
+        "runs",
+        include_str!("../../migrations/sqlite/0006_runs.sql"),
+        include_str!("../../migrations/postgres/0006_runs.sql"),
+    ),
 ];
 
 /// The migrations for SQLite.

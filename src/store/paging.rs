@@ -58,6 +58,20 @@ pub(super) struct Order {
     pub(super) by: &'static str,
 }
 
+impl Order {
+    /// Restricts a statement to what comes on a page and behind it.
+    pub(super) fn begin(self, rows: &mut Sql, page: &Page) {
+        if let Some(Position { key, id }) = &page.after {
+            rows.filter(self.behind, args![key.clone(), id.as_str()]);
+        }
+    }
+
+    /// Sorts what a statement finds, and ends with the page and one record more.
+    pub(super) fn end(self, rows: &mut Sql, page: &Page) {
+        rows.push(self.by, args![page.limit + 1]);
+    }
+}
+
 /// Counts rows, where no count is kept of them.
 pub(super) async fn count(db: &mut Db<'_>, count: Sql) -> Result<i64> {
     let (text, args) = count.build();
@@ -72,10 +86,8 @@ pub(super) async fn read<T: Record>(
     order: Order,
     page: Page,
 ) -> Result<Found<T>> {
-    if let Some(position) = page.after {
-        rows.filter(order.behind, args![position.key, position.id]);
-    }
-    rows.push(order.by, args![page.limit + 1]);
+    order.begin(&mut rows, &page);
+    order.end(&mut rows, &page);
     let (text, args) = rows.build();
     let items = db.fetch(text, args).await?;
     Ok(Found { items, total })

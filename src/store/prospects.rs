@@ -4,7 +4,9 @@ use super::counts::{self, Change, Counted, Which};
 use super::error::{Error, Result};
 use super::inserts::{Insert, new_and_changed};
 use super::json;
+use super::listing;
 pub use super::listing::{Filter, OwnerFilter, Sort, list, sort_key};
+use super::paging::{Direction, Page};
 use super::record::record;
 use super::search;
 use super::sql::{Arg, Db, args};
@@ -199,17 +201,18 @@ pub(super) async fn upsert(
         change.enter_prospect(prospect);
     }
     let head = "INSERT INTO prospect (id, owner_id, conversation_id, firstname, lastname, email, \
-        email_key, phone, company, status, source, notes, timezone, tracking, last_booking_ms, \
-        edited, profile, fold_owner_id, fold_email_key, form_only, name_key, search_text, \
-        created_ms, updated_ms, version)";
+        email_key, phone, company, status, source, run, owner_run, notes, timezone, tracking, \
+        last_booking_ms, edited, profile, fold_owner_id, fold_email_key, form_only, name_key, \
+        search_text, created_ms, updated_ms, version)";
     let tail = "ON CONFLICT (id) DO UPDATE SET owner_id = excluded.owner_id, \
         firstname = excluded.firstname, lastname = excluded.lastname, email = excluded.email, \
         email_key = excluded.email_key, phone = excluded.phone, company = excluded.company, \
-        status = excluded.status, notes = excluded.notes, timezone = excluded.timezone, \
-        tracking = excluded.tracking, last_booking_ms = excluded.last_booking_ms, \
-        edited = excluded.edited, profile = excluded.profile, \
-        fold_owner_id = excluded.fold_owner_id, fold_email_key = excluded.fold_email_key, \
-        form_only = excluded.form_only, name_key = excluded.name_key, \
+        status = excluded.status, run = excluded.run, owner_run = excluded.owner_run, \
+        notes = excluded.notes, timezone = excluded.timezone, tracking = excluded.tracking, \
+        last_booking_ms = excluded.last_booking_ms, edited = excluded.edited, \
+        profile = excluded.profile, fold_owner_id = excluded.fold_owner_id, \
+        fold_email_key = excluded.fold_email_key, form_only = excluded.form_only, \
+        name_key = excluded.name_key, \
         search_text = excluded.search_text, updated_ms = excluded.updated_ms, \
         version = excluded.version WHERE prospect.version = excluded.version - 1";
     let rows = prospects.iter().map(|p| (p.version == 0, row_of(p)));
@@ -217,6 +220,8 @@ pub(super) async fn upsert(
 }
 
 fn row_of(p: &Prospect) -> Vec<Arg> {
+    let owner = p.owner_id.as_ref().map_or("", Id::as_str);
+    let (status, source) = (p.status.name(), p.source.name());
     let fold_owner = p.fold_key.as_ref().and_then(|key| key.owner_id.as_ref());
     let fold_email = p.fold_key.as_ref().map(|key| key.email_key.as_str());
     args![
@@ -229,8 +234,10 @@ fn row_of(p: &Prospect) -> Vec<Arg> {
         p.email.key(),
         p.phone.as_deref(),
         p.company.as_deref(),
-        p.status.name(),
-        p.source.name(),
+        status,
+        source,
+        listing::run(status, source),
+        listing::owner_run(owner, status, source),
         p.notes.as_deref(),
         p.timezone.as_deref(),
         json::write(&p.tracking),
@@ -280,11 +287,11 @@ pub async fn counts(db: &mut Db<'_>, visible_to: Option<&Id>) -> Result<Vec<(Str
 /// # Errors
 /// As [`find`].
 pub async fn some_of_owner(db: &mut Db<'_>, owner: &Id, limit: i64) -> Result<Vec<Prospect>> {
-    parsed(
-        db.fetch(
-            select!(" WHERE owner_id = $1 ORDER BY created_ms, id LIMIT $2"),
-            args![owner, limit],
-        )
-        .await?,
-    )
+    let filter = Filter {
+        owner: Some(OwnerFilter::User(owner.clone())),
+        ..Filter::default()
+    };
+    let page = Page { limit, after: None };
+    let found = list(db, &filter, Sort::Created(Direction::Ascending), page).await?;
+    Ok(found.items)
 }

@@ -16,16 +16,17 @@ use std::collections::{BTreeSet, HashMap};
 use serde::Deserialize;
 
 use super::error::{Error, Result};
-use super::listing::{self, Filter, Form, Scope, Sort};
+use super::listing::{Filter, Runs, Scope, Sort};
 use super::paging::{self, Direction, Found, Page, Position, SortKey};
-use super::prospects::{self, Row, select};
+use super::prospects;
 use super::record::record;
 use super::sql::{Db, Sql, args};
 use super::{dialect, events};
 use crate::domain::event::Seq;
 use crate::domain::ids::Id;
 use crate::domain::prospect::Prospect;
-use pattern::{compare, like, query};
+pub(super) use pattern::compare;
+use pattern::{like, query};
 
 /// Among so many prospects a search compares each, which is quick and exact.
 const SMALL: i64 = 2000;
@@ -211,7 +212,7 @@ async fn changed(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<(Seq, St
     rows.into_iter().map(read).collect()
 }
 
-/// Lists the prospects of a filter that have the text, of `known` that the filter shows else.
+/// Lists the prospects of some runs that have the text.
 ///
 /// The total is exact while at most [`SMALL`] prospects are to be searched or the index finds at
 /// most [`GATHERED`]; else it says how many there are at least.
@@ -220,28 +221,25 @@ async fn changed(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<(Seq, St
 /// [`Error::Database`], [`Error::Corrupt`].
 pub(super) async fn list(
     db: &mut Db<'_>,
-    filter: &Filter,
+    runs: &Runs<'_>,
     text: &str,
     sort: Sort,
     page: Page,
-    known: i64,
 ) -> Result<Found<Prospect>> {
-    let query = query(db, text).filter(|_| known > SMALL);
+    let query = query(db, text).filter(|_| runs.known > SMALL);
     let hits = match query {
-        Some(query) => hits(db, filter, text, &query).await?,
+        Some(query) => hits(db, runs.filter, text, &query).await?,
         None => None,
     };
-    match hits {
-        Some(Hits { keys, all: true }) => gathered(db, keys, sort, page).await,
-        Some(Hits { keys, all: false }) => {
-            let at_least = i64::try_from(keys.len()).unwrap_or(GATHERED);
-            walked(db, filter, text, sort, page, at_least).await
-        }
-        None => {
-            let at_least = count(db, filter, text, known).await?;
-            walked(db, filter, text, sort, page, at_least).await
-        }
-    }
+    let at_least = match hits {
+        Some(Hits { keys, all: true }) => return gathered(db, keys, sort, page).await,
+        Some(Hits { keys, all: false }) => i64::try_from(keys.len()).unwrap_or(GATHERED),
+        None => count(db, runs, text).await?,
+    };
+    let items = runs.read(db, Some(text), sort, &page).await?;
+    let shown = i64::try_from(items.len()).unwrap_or(i64::MAX);
+    let total = at_least.max(shown);
+    Ok(Found { items, total })
 }
 
 record! {
@@ -365,36 +363,14 @@ fn compared(a: (&SortKey, &String), b: (&SortKey, &String), sort: Sort) -> Order
     }
 }
 
-/// The page found by comparing one prospect after the other, in the list's order.
-async fn walked(
-    db: &mut Db<'_>,
-    filter: &Filter,
-    text: &str,
-    sort: Sort,
-    page: Page,
-    at_least: i64,
-) -> Result<Found<Prospect>> {
-    let form = Form::InOrder(sort);
-    let mut sql = Sql::new(select!(""));
-    filter.apply(&mut sql, form);
-    compare(&mut sql, text);
-    let order = listing::order(sort, form);
-    let mut found = paging::read::<Row>(db, at_least, sql, order, page)
-        .await?
-        .parsed()?;
-    let shown = i64::try_from(found.items.len()).unwrap_or(i64::MAX);
-    found.total = found.total.max(shown);
-    Ok(found)
-}
-
-/// How many of the first [`SMALL`] prospects of a filter have the text: all that have it where
+/// How many of the first [`SMALL`] prospects of some runs have the text: all that have it where
 /// there are no more.
-async fn count(db: &mut Db<'_>, filter: &Filter, text: &str, known: i64) -> Result<i64> {
+async fn count(db: &mut Db<'_>, runs: &Runs<'_>, text: &str) -> Result<i64> {
     let mut sql =
         Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT search_text FROM prospect");
-    filter.apply(&mut sql, Form::Gathered);
+    runs.gather(&mut sql);
     // One more for each that was made since they were counted would do; twice is plenty.
-    let most = if known > SMALL { SMALL } else { 2 * SMALL };
+    let most = if runs.known > SMALL { SMALL } else { 2 * SMALL };
     sql.push(
         " LIMIT ?) AS first WHERE search_text LIKE ? ESCAPE '!'",
         args![most, like(text, '!')],

@@ -340,6 +340,16 @@ impl Sql {
         sql
     }
 
+    /// Adds a SELECT, whose rows come with those of the ones before it, and which conditions can be
+    /// added to.
+    pub fn select(&mut self, text: &'static str) {
+        if !self.text.is_empty() {
+            self.text.push_str(" UNION ALL ");
+        }
+        self.text.push_str(text);
+        self.joiner = " WHERE ";
+    }
+
     /// Adds a condition; each `?` in it stands for the next of `args`.
     pub fn filter(&mut self, condition: &'static str, args: Vec<Arg>) {
         self.text.push_str(self.joiner);

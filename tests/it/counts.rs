@@ -40,6 +40,11 @@ async fn check(app: &TestApp) {
          UNION ALL SELECT 'delivery', '*', status, COALESCE(event, ''), \
          CAST(COUNT(*) AS BIGINT) FROM delivery GROUP BY status, COALESCE(event, '')";
     assert_eq!(read(app, kept).await, read(app, counted).await);
+    // The runs by which lists are read say the same as what they are made of.
+    let astray = "SELECT id, run, owner_run, status, CAST(1 AS BIGINT) FROM prospect \
+         WHERE run <> status || '/' || source \
+         OR owner_run <> COALESCE(owner_id, '') || '/' || status || '/' || source";
+    assert_eq!(read(app, astray).await, Counts::new());
 }
 
 async fn second_node(app: &TestApp) -> (TestApp, tokio::sync::oneshot::Sender<()>) {

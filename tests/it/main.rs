@@ -14,6 +14,7 @@ mod support;
 
 mod architecture;
 mod folding;
+mod lists;
 mod log;
 mod migrations;
 mod ownership;

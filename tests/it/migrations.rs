@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bookbell::store::paging::Page;
+use bookbell::store::prospects::{Filter, Sort, list};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection, PgConnection, SqlSafeStr, SqliteConnection};
 
@@ -75,6 +77,22 @@ async fn what_the_first_version_kept_is_there_and_counted(database: Database) {
         "SELECT prospect.id FROM proposal JOIN prospect ON prospect.id = proposal.prospect_id";
     let joined: Vec<(String,)> = reader.db().fetch(sql, Vec::new()).await.unwrap();
     assert_eq!(joined, [("p1".to_owned(),)]);
+    // Lists find both, by their runs.
+    let (sort, page) = (
+        Sort::Updated,
+        Page {
+            limit: 10,
+            after: None,
+        },
+    );
+    let all = list(&mut reader.db(), &Filter::default(), sort, page).await;
+    let ids: Vec<String> = all
+        .unwrap()
+        .items
+        .iter()
+        .map(|p| p.id.to_string())
+        .collect();
+    assert_eq!(ids, ["p2", "p1"]);
     drop(reader);
     // On Postgres nobody checks: migration 0005 says why.
     let mut tx = store.begin().await.unwrap();

@@ -9,11 +9,12 @@ use crate::support::on_both;
 /// More prospects than are compared one by one, none with the text that tests look for.
 async fn crowd(app: &TestApp) {
     let number = "INSERT INTO prospect (id, conversation_id, email, email_key, status, source, \
-         tracking, edited, profile, form_only, name_key, search_text, created_ms, updated_ms, \
-         version) \
+         run, owner_run, tracking, edited, profile, form_only, name_key, search_text, created_ms, \
+         updated_ms, version) \
          WITH RECURSIVE number(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < 2100) \
          SELECT '01900000-0000-7000-8000-' || substr(CAST(1000000000000 + i AS TEXT), 2), 'c', \
-         'crowd' || i || '@x.example', 'crowd' || i || '@x.example', 'new', 'import', t.tracking, \
+         'crowd' || i || '@x.example', 'crowd' || i || '@x.example', 'new', 'import', 'new/import', \
+         '/new/import', t.tracking, \
          t.edited, t.profile, t.form_only, 'crowd', \
          'crowd ' || i || CASE WHEN i % 2 = 0 THEN ' abcd bcde' ELSE ' zola' END, i, i, 1 \
          FROM number CROSS JOIN (SELECT * FROM prospect LIMIT 1) AS t";

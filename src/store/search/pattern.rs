@@ -49,7 +49,7 @@ pub(super) fn like(text: &str, escape: char) -> String {
     pattern
 }
 
-pub(super) fn compare(sql: &mut Sql, text: &str) {
+pub(in crate::store) fn compare(sql: &mut Sql, text: &str) {
     sql.filter("search_text LIKE ? ESCAPE '!'", args![like(text, '!')]);
 }
 
