@@ -106,6 +106,7 @@ pub struct Metrics {
     receipt_to_commit: Histogram,
     commit_to_socket: Histogram,
     batch: Histogram,
+    overtaken: IntCounter,
     /// The sockets that events are delivered to.
     pub attendance: Attendance,
     /// The connections of this node.
@@ -121,8 +122,13 @@ impl Default for Metrics {
             let histogram = Histogram::with_opts(opts).expect("the buckets ascend");
             register(&registry, histogram)
         };
+        let help = "Batches of deliveries folded again because somebody else changed something \
+            before they were committed (Postgres).";
+        let overtaken = IntCounter::new("bookbell_batches_overtaken_total", help);
+        let overtaken = register(&registry, overtaken.expect("the name is one"));
         Self {
             verdicts,
+            overtaken,
             receipt_to_commit: histogram(
                 "bookbell_receipt_to_commit_seconds",
                 "Time from a delivery's last byte to its commit, just before it is answered.",
@@ -191,6 +197,11 @@ impl Metrics {
     /// Notes how many deliveries shared a commit.
     pub(super) fn note_batch(&self, deliveries: usize) {
         self.batch.observe(float(deliveries));
+    }
+
+    /// Counts a batch that somebody else overtook.
+    pub(super) fn count_overtaken(&self) {
+        self.overtaken.inc();
     }
 
     /// Notes how long a delivery took from its receipt to its commit.

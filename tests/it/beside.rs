@@ -13,7 +13,10 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
+use crate::metrics::scrape;
+use crate::support::app::TestApp;
 use crate::support::database::Database;
+use crate::support::payload::Booking;
 use crate::support::server::PATIENCE;
 
 /// The lock of a batch that others wait for.
@@ -66,6 +69,13 @@ async fn what_was_read_before_somebody_changed_something_is_not_written() {
     assert_eq!(seqs(&store).await, [1, 2, 3]);
 }
 
+async fn until_one_waits(database: &Database) {
+    let waiting = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let waited = async { while database.numbers(waiting).await != [1] {} };
+    timeout(PATIENCE, waited).await.unwrap();
+}
+
 /// A batch of which the test is the other side: it has its lock and is not committed.
 struct First(PgConnection);
 
@@ -82,9 +92,7 @@ impl First {
 
     /// Ends it once another one waits for it.
     async fn end(mut self, database: &Database, sql: &'static str) {
-        let waiting = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-        let waited = async { while database.numbers(waiting).await != [1] {} };
-        timeout(PATIENCE, waited).await.unwrap();
+        until_one_waits(database).await;
         sqlx::raw_sql(sql).execute(&mut self.0).await.unwrap();
     }
 }
@@ -105,4 +113,22 @@ async fn a_batch_is_committed_after_the_one_before_it_or_not_at_all() {
         assert_eq!(written.is_ok(), !expected.is_empty(), "{written:?}");
         assert_eq!(seqs(&store).await, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_was_overtaken_is_folded_again_and_counted() {
+    const OVERTAKEN: &str = "bookbell_batches_overtaken_total";
+    let app = TestApp::postgres().await;
+    scrape(&app).await.expect(&[(OVERTAKEN, 0.0)]);
+    // It has the lock; the batch is read meanwhile.
+    let tx = app.app.store.begin_fold().await.unwrap();
+    let overtake = async {
+        until_one_waits(&app.database).await;
+        tx.commit(vec![event()], 0, &UuidV7::new()).await.unwrap();
+    };
+    let booking = Booking::new(1, "a@x.example").created();
+    let (answer, ()) = tokio::join!(app.deliver(&booking), overtake);
+    assert_eq!(answer.expect(200)["status"], "processed");
+    scrape(&app).await.expect(&[(OVERTAKEN, 1.0)]);
+    assert_eq!(app.all("/api/proposals").await.len(), 1);
 }

@@ -23,7 +23,7 @@ use crate::support::{on_both, on_each_database};
 /// Older than a reading from the database is used.
 const STALE_MS: i64 = 6000;
 
-async fn scrape(app: &TestApp) -> Scrape {
+pub(crate) async fn scrape(app: &TestApp) -> Scrape {
     let reply = app.send(Method::GET, "/metrics", None, &[], None).await;
     assert_eq!(reply.status, StatusCode::OK);
     let kind = reply.header("content-type").unwrap();

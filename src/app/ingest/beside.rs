@@ -277,6 +277,7 @@ impl App {
             }
             // Somebody came between.
             Ok(Err(store::Error::Conflict(_))) => {
+                self.metrics.count_overtaken();
                 self.write_batch(batch).await;
                 return Ended::Overtaken(line);
             }
