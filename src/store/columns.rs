@@ -1,5 +1,6 @@
-//! Inserts into several tables in one round trip, on Postgres: rows as arrays of columns
-//! (`UNNEST`), so that one text serves any number of rows, and tables as parts of one `WITH`.
+//! Inserts into several tables in one round trip, on Postgres: tables as parts of one `WITH`, and
+//! rows as arrays of columns (`UNNEST`), so that one text serves any number of rows. A single row
+//! is given value by value, which spares Postgres taking a hundred arrays apart.
 
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::QueryScalar;
@@ -9,12 +10,13 @@ use super::dialect;
 use super::error::{Error, Result};
 use super::events::Expected;
 use super::inserts::{Insert, Unwritten};
-use super::sql::Arg;
+use super::sql::{self, Arg};
 use crate::domain::event::Seq;
 
 /// The values of one column.
 #[derive(Debug)]
 enum Column {
+    One(Arg),
     Text(Vec<Option<String>>),
     Int(Vec<Option<i64>>),
     Bool(Vec<bool>),
@@ -43,6 +45,10 @@ impl Column {
 
     const fn type_name(&self) -> &'static str {
         match self {
+            Self::One(Arg::Text(_)) => "TEXT",
+            Self::One(Arg::Int(_)) => "BIGINT",
+            Self::One(Arg::Bool(_)) => "BOOLEAN",
+            Self::One(Arg::Blob(_)) => "BYTEA",
             Self::Text(_) => "TEXT[]",
             Self::Int(_) => "BIGINT[]",
             Self::Bool(_) => "BOOLEAN[]",
@@ -62,6 +68,16 @@ fn by_column(rows: Vec<Vec<Arg>>) -> Vec<Column> {
         }
     }
     columns
+}
+
+/// The columns of rows, and what makes rows of them again.
+fn columns_of(rows: Vec<Vec<Arg>>) -> (Vec<Column>, &'static str) {
+    if rows.len() == 1 {
+        let one = rows.into_iter().flatten();
+        (one.map(Column::One).collect(), "VALUES ")
+    } else {
+        (by_column(rows), "SELECT * FROM UNNEST")
+    }
 }
 
 /// Events to append to the log.
@@ -201,12 +217,13 @@ impl Statement {
     fn insert_all(&mut self, inserts: impl IntoIterator<Item = Insert>) -> Result<()> {
         for insert in inserts.into_iter().filter(|i| !i.rows.is_empty()) {
             let n = self.parts.len();
-            let rows = int(insert.rows.len())?;
-            let columns = by_column(insert.rows).into_iter();
-            let values: Vec<String> = columns.map(|column| self.bind(column)).collect();
-            let (head, tail, values) = (insert.head, insert.tail, values.join(", "));
-            let part = format!("({head} SELECT * FROM UNNEST({values}) {tail} RETURNING 1)");
-            self.part(&format!("w{n}"), &part, rows);
+            let Insert { head, tail, rows } = insert;
+            let wanted = int(rows.len())?;
+            let (columns, from) = columns_of(rows);
+            let values: Vec<String> = columns.into_iter().map(|c| self.bind(c)).collect();
+            let values = values.join(", ");
+            let part = format!("({head} {from}({values}) {tail} RETURNING 1)");
+            self.part(&format!("w{n}"), &part, wanted);
         }
         Ok(())
     }
@@ -233,6 +250,7 @@ fn bound<T>(query: Query<'_, T>, columns: Vec<Column>) -> Query<'_, T> {
     columns
         .into_iter()
         .fold(query, |query, column| match column {
+            Column::One(arg) => sql::bound!(query, [arg]),
             Column::Text(values) => query.bind(values),
             Column::Int(values) => query.bind(values),
             Column::Bool(values) => query.bind(values),
