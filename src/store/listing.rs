@@ -125,6 +125,9 @@ pub(super) fn owner_run(owner: &str, status: &str, source: &str) -> String {
 pub(super) struct Runs<'a> {
     pub(super) filter: &'a Filter,
     keys: Vec<String>,
+    /// Whether each run's part of a merge must say its order and limit by itself. Postgres merges
+    /// what it knows to be sorted; SQLite reads the parts of a union as the merge asks for them.
+    bounded: bool,
     /// How many prospects are in them, whatever is searched for.
     pub(super) known: i64,
 }
@@ -146,9 +149,10 @@ impl<'a> Runs<'a> {
             Scope::Of(owner) => owner_run(owner, &status, &source),
             Scope::Everybodys | Scope::Nothing => run(&status, &source),
         };
-        let keys = found.into_iter().map(key).collect();
+        let keys: Vec<String> = found.into_iter().map(key).collect();
         Ok(Self {
             filter,
+            bounded: matches!(db, Db::Postgres(_)) && keys.len() > 1,
             keys,
             known,
         })
@@ -263,9 +267,10 @@ impl<'a> Runs<'a> {
             }
             restrict(&mut sql);
         } else {
-            self.merge(&mut sql, select!(""), restrict);
+            let end = (order, page.limit + 1);
+            self.merge(&mut sql, select!(""), restrict, end);
         }
-        order.end(&mut sql, page);
+        order.end(&mut sql, page.limit + 1);
         let (sql, args) = sql.build();
         parsed(db.fetch::<Row>(sql, args).await?)
     }
@@ -284,8 +289,9 @@ impl<'a> Runs<'a> {
             Sort::Created(_) | Sort::Name => "SELECT created_ms, id FROM prospect",
         };
         let mut sql = Sql::new("");
-        self.merge(&mut sql, select, |sql| order.begin(sql, page));
-        sql.push(order.by, args![1]);
+        let begin = |sql: &mut Sql| order.begin(sql, page);
+        self.merge(&mut sql, select, begin, (order, ahead));
+        order.end(&mut sql, 1);
         sql.push(" OFFSET ?", args![ahead - 1]);
         let (sql, args) = sql.build();
         let found: Option<(i64, String)> = db.fetch_one(sql, args).await?;
@@ -295,12 +301,27 @@ impl<'a> Runs<'a> {
         }))
     }
 
-    /// Selects from each run what is asked of it.
-    fn merge(&self, sql: &mut Sql, select: &'static str, restrict: impl Fn(&mut Sql)) {
+    /// Selects from each run what is asked of it, and of that no more than the first records.
+    fn merge(
+        &self,
+        sql: &mut Sql,
+        select: &'static str,
+        restrict: impl Fn(&mut Sql),
+        (order, first): (Order, i64),
+    ) {
         for key in &self.keys {
-            sql.select(select);
+            if self.bounded {
+                sql.select("(");
+                sql.push(select, args![]);
+            } else {
+                sql.select(select);
+            }
             sql.filter(self.filter.scope().run_is(), args![key.as_str()]);
             restrict(sql);
+            if self.bounded {
+                order.end(sql, first);
+                sql.push(")", args![]);
+            }
         }
     }
 }

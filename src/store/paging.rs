@@ -66,9 +66,9 @@ impl Order {
         }
     }
 
-    /// Sorts what a statement finds, and ends with the page and one record more.
-    pub(super) fn end(self, rows: &mut Sql, page: &Page) {
-        rows.push(self.by, args![page.limit + 1]);
+    /// Sorts what a statement finds, and ends with so many records.
+    pub(super) fn end(self, rows: &mut Sql, limit: i64) {
+        rows.push(self.by, args![limit]);
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) async fn read<T: Record>(
     page: Page,
 ) -> Result<Found<T>> {
     order.begin(&mut rows, &page);
-    order.end(&mut rows, &page);
+    order.end(&mut rows, page.limit + 1);
     let (text, args) = rows.build();
     let items = db.fetch(text, args).await?;
     Ok(Found { items, total })
