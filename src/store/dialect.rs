@@ -191,9 +191,7 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
         let usable = !connection.is_in_transaction();
         Box::pin(async move { Ok(usable) })
     });
-    // People's changes, and the search index: what it remembers of that it would keep for ever.
-    let little = options.clone().pragma("cache_size", "-2048");
-    let write = write.connect_with(little).await?;
+    let write = write.connect_with(options.clone()).await?;
     migrations::checked(migrations::sqlite().run(&write).await)?;
     let checkpoint = pool::<Sqlite>(1).connect_lazy_with(options.clone());
     let read = options.pragma("query_only", "true");
