@@ -198,9 +198,13 @@ impl<'a> Which<'a> {
     }
 
     fn conditions(&self, sql: &mut Sql) {
-        let owner = self.owner.unwrap_or(ALL_OWNERS);
+        sql.filter("owner_key = ?", args![self.owner.unwrap_or(ALL_OWNERS)]);
+        self.whosever(sql);
+    }
+
+    /// The conditions but for the owner.
+    fn whosever(&self, sql: &mut Sql) {
         sql.filter("record = ?", args![self.counted.name()]);
-        sql.filter("owner_key = ?", args![owner]);
         if let Some(status) = self.status {
             sql.filter("status = ?", args![status]);
         }
@@ -243,6 +247,27 @@ pub(super) async fn by_status_and_kind(
 ) -> Result<Vec<(String, String, i64)>> {
     let mut sql = Sql::new("SELECT status, kind, n FROM record_count");
     which.conditions(&mut sql);
+    sql.filter("n <> 0", args![]);
+    let (text, args) = sql.build();
+    db.fetch(text, args).await
+}
+
+/// How many there are by owner, status and kind, where there are any: of all owners, or of the one
+/// that is asked for. The owner of nobody's is empty.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub(super) async fn by_owner_status_and_kind(
+    db: &mut Db<'_>,
+    which: Which<'_>,
+) -> Result<Vec<(String, String, String, i64)>> {
+    let mut sql = Sql::new("SELECT owner_key, status, kind, n FROM record_count");
+    if which.owner.is_some() {
+        which.conditions(&mut sql);
+    } else {
+        sql.filter("owner_key <> ?", args![ALL_OWNERS]);
+        which.whosever(&mut sql);
+    }
     sql.filter("n <> 0", args![]);
     let (text, args) = sql.build();
     db.fetch(text, args).await

@@ -6,36 +6,27 @@
 //! index by when they were made, and in another by when they were changed. The page of a list is
 //! merged from the few runs it shows, of which the counts tell.
 //!
-//! Only by name there is one index for all. Where it would pass over too many, the runs are
-//! gathered and sorted instead.
+//! By name there is an index of the runs of each owner alone: names come in no order, and a second
+//! index would cost a booking the twentieth part of all it takes. What everybody has is merged from
+//! the runs of all owners then.
 
 use super::counts::{self, Counted, Which};
 use super::error::Result;
-use super::paging::{Direction, Found, Order, Page, Position, SortKey};
-use super::prospects::{Row, parsed, select};
+use super::paging::{Found, Order, Page, Position};
+use super::prospects::{self, Row, parsed, select};
 use super::search;
+use super::sorting::{Sort, positions};
 use super::sql::{Db, Sql, args};
 use crate::domain::ids::Id;
 use crate::domain::prospect::{Prospect, ProspectStatus};
 use crate::domain::source::Source;
 
-/// So many records of a page are looked for among those of others, where an order has one index
-/// for all.
-const PAGE: i64 = 51;
+/// So many runs are merged in one statement. `SQLite` takes 500 parts of a union, and before that
+/// planning one takes longer than running it.
+const PARTS: usize = 64;
 
 /// So many records the first stretch of a list has that is searched for a text.
 const STRETCH: i64 = 500;
-
-/// What a list of prospects is sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
-    /// When it was made.
-    Created(Direction),
-    /// When it changed.
-    Updated,
-    /// First name, then last.
-    Name,
-}
 
 /// Whose prospects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,14 +70,6 @@ impl<'a> Scope<'a> {
             Self::Nothing => Ok(0),
         }
     }
-
-    /// The condition for a run.
-    const fn run_is(self) -> &'static str {
-        match self {
-            Self::Everybodys => "run = ?",
-            Self::Of(_) | Self::Nothing => "owner_run = ?",
-        }
-    }
 }
 
 /// Which prospects a list shows.
@@ -124,6 +107,8 @@ pub(super) fn owner_run(owner: &str, status: &str, source: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Runs<'a> {
     pub(super) filter: &'a Filter,
+    /// What a row has of the key of one.
+    column: &'static str,
     keys: Vec<String>,
     /// Whether each run's part of a merge must say its order and limit by itself. Postgres merges
     /// what it knows to be sorted; SQLite reads the parts of a union as the merge asks for them.
@@ -133,25 +118,16 @@ pub(super) struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    pub(super) async fn of(db: &mut Db<'_>, filter: &'a Filter) -> Result<Self> {
-        let which = Which {
-            status: filter.status.map(ProspectStatus::name),
-            kind: filter.source.map(Source::name),
-            ..Which::all(Counted::Prospect)
-        };
-        let found = match filter.scope() {
-            Scope::Everybodys => counts::by_status_and_kind(db, which).await?,
-            Scope::Of(owner) => counts::by_status_and_kind(db, which.of(Some(owner))).await?,
-            Scope::Nothing => Vec::new(),
-        };
-        let known = found.iter().map(|(_, _, n)| n).sum();
-        let key = |(status, source, _): (String, String, i64)| match filter.scope() {
-            Scope::Of(owner) => owner_run(owner, &status, &source),
-            Scope::Everybodys | Scope::Nothing => run(&status, &source),
-        };
-        let keys: Vec<String> = found.into_iter().map(key).collect();
+    pub(super) async fn of(db: &mut Db<'_>, filter: &'a Filter, sort: Sort) -> Result<Self> {
+        let of_owners = filter.scope() != Scope::Everybodys || sort == Sort::Name;
+        let mut found = sizes(db, filter, of_owners).await?;
+        let known = found.iter().map(|(_, n)| n).sum();
+        // The longest first: where a stretch ends is looked up in those that begin the list.
+        found.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        let keys: Vec<String> = found.into_iter().map(|(key, _)| key).collect();
         Ok(Self {
             filter,
+            column: if of_owners { "owner_run" } else { "run" },
             bounded: matches!(db, Db::Postgres(_)) && keys.len() > 1,
             keys,
             known,
@@ -160,35 +136,10 @@ impl<'a> Runs<'a> {
 
     /// Restricts a statement to them, in no order.
     pub(super) fn gather(&self, sql: &mut Sql) {
-        sql.filter(
-            match self.filter.scope() {
-                Scope::Everybodys => "run IN (",
-                Scope::Of(_) | Scope::Nothing => "owner_run IN (",
-            },
-            args![],
-        );
+        sql.filter(self.column, args![]);
+        sql.push(" IN (", args![]);
         sql.push_list(self.keys.iter().map(|key| key.as_str().into()).collect());
         sql.push(")", args![]);
-    }
-
-    /// Restricts a statement to what is in them, so that no index is used for it. Postgres reads
-    /// `NOT a <> b` as `a = b`, with what it knows of how often that is so.
-    fn pick(&self, sql: &mut Sql) {
-        if let Scope::Of(owner) = self.filter.scope() {
-            sql.filter("NOT COALESCE(owner_id, '') <> ?", args![owner]);
-        }
-        if let Some(status) = self.filter.status {
-            sql.filter("NOT status <> ?", args![status.name()]);
-        }
-        if let Some(source) = self.filter.source {
-            sql.filter("NOT source <> ?", args![source.name()]);
-        }
-    }
-
-    /// Whether it is less to sort all of them than to look for a page of them among all others.
-    async fn are_few(&self, db: &mut Db<'_>) -> Result<bool> {
-        let all = counts::total(db, Which::all(Counted::Prospect)).await?;
-        Ok(self.known.saturating_mul(self.known) <= PAGE * all)
     }
 
     /// Reads a page of what is in them and has the `text`.
@@ -200,9 +151,7 @@ impl<'a> Runs<'a> {
         page: &Page,
     ) -> Result<Vec<Prospect>> {
         match text {
-            Some(text) if self.keys.len() > 1 && sort != Sort::Name => {
-                self.walk(db, text, sort, page).await
-            }
+            Some(text) if self.keys.len() > 1 => self.walk(db, text, sort, page).await,
             _ => self.stretch(db, (text, None), sort, page).await,
         }
     }
@@ -246,36 +195,33 @@ impl<'a> Runs<'a> {
         sort: Sort,
         page: &Page,
     ) -> Result<Vec<Prospect>> {
-        let gathered = sort == Sort::Name && self.are_few(db).await?;
-        let order = order(sort, gathered);
-        let mut sql = Sql::new("");
+        let end = (sort.order(), page.limit + 1);
         let restrict = |sql: &mut Sql| {
             if let Some(text) = text {
                 search::compare(sql, text);
             }
-            order.begin(sql, page);
+            end.0.begin(sql, page);
             if let Some(Position { key, id }) = upto {
-                sql.filter(not_behind(sort), args![key.clone(), id.as_str()]);
+                sql.filter(sort.not_behind(), args![key.clone(), id.as_str()]);
             }
         };
-        if sort == Sort::Name {
-            sql.select(select!(""));
-            if gathered {
-                self.gather(&mut sql);
-            } else {
-                self.pick(&mut sql);
-            }
-            restrict(&mut sql);
-        } else {
-            let end = (order, page.limit + 1);
-            self.merge(&mut sql, select!(""), restrict, end);
+        if self.keys.len() <= PARTS {
+            let rows = self.merge(&self.keys, select!(", name_key", ""), restrict, end);
+            let (sql, args) = rows.build();
+            return parsed(db.fetch::<Row>(sql, args).await?);
         }
-        order.end(&mut sql, page.limit + 1);
-        let (sql, args) = sql.build();
-        parsed(db.fetch::<Row>(sql, args).await?)
+        let mut found = Vec::new();
+        for keys in self.keys.chunks(PARTS) {
+            let sql = self.merge(keys, sort.select(), restrict, end);
+            found.extend(positions(db, sort, sql).await?);
+        }
+        found.sort_by(|a, b| sort.compare(a, b));
+        found.truncate(usize::try_from(end.1).unwrap_or_default());
+        prospects::by_positions(db, found).await
     }
 
-    /// The position so many records further on than where a page begins.
+    /// The position about so many records further on than where a page begins: in the longest of
+    /// the runs, where they are too many for one statement.
     async fn position(
         &self,
         db: &mut Db<'_>,
@@ -283,47 +229,65 @@ impl<'a> Runs<'a> {
         page: &Page,
         ahead: i64,
     ) -> Result<Option<Position>> {
-        let order = order(sort, false);
-        let select = match sort {
-            Sort::Updated => "SELECT updated_ms, id FROM prospect",
-            Sort::Created(_) | Sort::Name => "SELECT created_ms, id FROM prospect",
-        };
-        let mut sql = Sql::new("");
+        let order = sort.order();
+        let keys = &self.keys[..self.keys.len().min(PARTS)];
         let begin = |sql: &mut Sql| order.begin(sql, page);
-        self.merge(&mut sql, select, begin, (order, ahead));
-        order.end(&mut sql, 1);
+        let mut sql = self.merge(keys, sort.select(), begin, (order, ahead));
         sql.push(" OFFSET ?", args![ahead - 1]);
-        let (sql, args) = sql.build();
-        let found: Option<(i64, String)> = db.fetch_one(sql, args).await?;
-        Ok(found.map(|(at, id)| Position {
-            key: SortKey::Int(at),
-            id,
-        }))
+        Ok(positions(db, sort, sql).await?.pop())
     }
 
-    /// Selects from each run what is asked of it, and of that no more than the first records.
+    /// Selects from each run what is asked of it, and of all together the first so many records.
     fn merge(
         &self,
-        sql: &mut Sql,
+        keys: &[String],
         select: &'static str,
         restrict: impl Fn(&mut Sql),
         (order, first): (Order, i64),
-    ) {
-        for key in &self.keys {
+    ) -> Sql {
+        let mut sql = Sql::new("");
+        for key in keys {
             if self.bounded {
                 sql.select("(");
                 sql.push(select, args![]);
             } else {
                 sql.select(select);
             }
-            sql.filter(self.filter.scope().run_is(), args![key.as_str()]);
-            restrict(sql);
+            sql.filter(self.column, args![]);
+            sql.push(" = ?", args![key.as_str()]);
+            restrict(&mut sql);
             if self.bounded {
-                order.end(sql, first);
+                order.end(&mut sql, first);
                 sql.push(")", args![]);
             }
         }
+        order.end(&mut sql, first);
+        sql
     }
+}
+
+/// The runs of a list, those of owners or those among all, and how long each is.
+async fn sizes(db: &mut Db<'_>, filter: &Filter, of_owners: bool) -> Result<Vec<(String, i64)>> {
+    let which = Which {
+        status: filter.status.map(ProspectStatus::name),
+        kind: filter.source.map(Source::name),
+        ..Which::all(Counted::Prospect)
+    };
+    let which = match filter.scope() {
+        Scope::Everybodys if !of_owners => {
+            let found = counts::by_status_and_kind(db, which).await?;
+            let sizes = found.into_iter();
+            return Ok(sizes.map(|(s, k, n)| (run(&s, &k), n)).collect());
+        }
+        Scope::Everybodys => which,
+        Scope::Of(owner) => which.of(Some(owner)),
+        Scope::Nothing => return Ok(Vec::new()),
+    };
+    let found = counts::by_owner_status_and_kind(db, which).await?;
+    let sizes = found.into_iter();
+    Ok(sizes
+        .map(|(o, s, k, n)| (owner_run(&o, &s, &k), n))
+        .collect())
 }
 
 /// Keeps to what is asked for, and to what the caller may see, whatever is asked for.
@@ -346,7 +310,7 @@ pub async fn list(
     sort: Sort,
     page: Page,
 ) -> Result<Found<Prospect>> {
-    let runs = Runs::of(db, filter).await?;
+    let runs = Runs::of(db, filter, sort).await?;
     let total = runs.known;
     if total == 0 {
         let items = Vec::new();
@@ -357,47 +321,4 @@ pub async fn list(
     }
     let items = runs.read(db, None, sort, &page).await?;
     Ok(Found { items, total })
-}
-
-/// The order of a page. What is gathered is sorted by what no index has.
-const fn order(sort: Sort, gathered: bool) -> Order {
-    let (behind, by) = match sort {
-        Sort::Created(Direction::Descending) => (
-            "(created_ms, id) < (?, ?)",
-            " ORDER BY created_ms DESC, id DESC LIMIT ?",
-        ),
-        Sort::Created(Direction::Ascending) => (
-            "(created_ms, id) > (?, ?)",
-            " ORDER BY created_ms, id LIMIT ?",
-        ),
-        Sort::Updated => (
-            "(updated_ms, id) < (?, ?)",
-            " ORDER BY updated_ms DESC, id DESC LIMIT ?",
-        ),
-        Sort::Name if gathered => (
-            "(name_key || '', id || '') > (?, ?)",
-            " ORDER BY name_key || '', id LIMIT ?",
-        ),
-        Sort::Name => ("(name_key, id) > (?, ?)", " ORDER BY name_key, id LIMIT ?"),
-    };
-    Order { behind, by }
-}
-
-/// The condition for what does not come behind a position of a merged list.
-const fn not_behind(sort: Sort) -> &'static str {
-    match sort {
-        Sort::Created(Direction::Ascending) => "(created_ms, id) <= (?, ?)",
-        Sort::Updated => "(updated_ms, id) >= (?, ?)",
-        Sort::Created(Direction::Descending) | Sort::Name => "(created_ms, id) >= (?, ?)",
-    }
-}
-
-/// The value a prospect has in a sorted list.
-#[must_use]
-pub fn sort_key(prospect: &Prospect, sort: Sort) -> SortKey {
-    match sort {
-        Sort::Created(_) => SortKey::Int(prospect.created_ms),
-        Sort::Updated => SortKey::Int(prospect.updated_ms),
-        Sort::Name => SortKey::Text(prospect.name_key()),
-    }
 }

@@ -45,6 +45,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0006_runs.sql"),
         include_str!("../../migrations/postgres/0006_runs.sql"),
     ),
+    (
+        7,
+        "names",
+        include_str!("../../migrations/sqlite/0007_names.sql"),
+        include_str!("../../migrations/postgres/0007_names.sql"),
+    ),
 ];
 
 /// The migrations for SQLite.

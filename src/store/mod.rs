@@ -24,6 +24,7 @@ pub mod record;
 pub mod search;
 pub mod sessions;
 pub mod settings;
+mod sorting;
 pub mod sql;
 pub mod users;
 mod vfs;

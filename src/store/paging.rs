@@ -14,7 +14,7 @@ pub enum Direction {
 }
 
 /// A value by which lists are sorted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SortKey {
     /// A time.
     Int(i64),
@@ -105,6 +105,18 @@ impl<T> Found<T> {
             items,
             total: self.total,
         })
+    }
+}
+
+impl From<i64> for SortKey {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<String> for SortKey {
+    fn from(value: String) -> Self {
+        Self::Text(value)
     }
 }
 

@@ -1,14 +1,17 @@
 //! Prospects in the database.
 
+use std::collections::HashMap;
+
 use super::counts::{self, Change, Counted, Which};
 use super::error::{Error, Result};
 use super::inserts::{Insert, new_and_changed};
 use super::json;
 use super::listing;
-pub use super::listing::{Filter, OwnerFilter, Sort, list, sort_key};
-use super::paging::{Direction, Page};
+pub use super::listing::{Filter, OwnerFilter, list};
+use super::paging::{Direction, Page, Position};
 use super::record::record;
 use super::search;
+pub use super::sorting::{Sort, sort_key};
 use super::sql::{Arg, Db, args};
 use crate::domain::email::Email;
 use crate::domain::ids::Id;
@@ -43,14 +46,18 @@ record! {
     }
 }
 
-/// The columns a [`Row`] is read from.
+/// The columns a [`Row`] is read from, and more that a statement sorts by.
 macro_rules! select {
     ($tail:literal) => {
+        select!("", $tail)
+    };
+    ($more:literal, $tail:literal) => {
         concat!(
             "SELECT id, owner_id, conversation_id, firstname, lastname, email, phone, company, \
              status, source, notes, timezone, tracking, last_booking_ms, edited, profile, \
-             fold_owner_id, fold_email_key, form_only, created_ms, updated_ms, version \
-             FROM prospect",
+             fold_owner_id, fold_email_key, form_only, created_ms, updated_ms, version",
+            $more,
+            " FROM prospect",
             $tail
         )
     };
@@ -127,6 +134,23 @@ pub async fn find_by_email(
 pub async fn by_ids(db: &mut Db<'_>, ids: impl IntoIterator<Item = &Id>) -> Result<Vec<Prospect>> {
     let ids = ids.into_iter().map(Id::as_str);
     parsed(db.fetch_in(select!(" WHERE id IN {keys}"), ids).await?)
+}
+
+/// Reads the prospects at some positions of a list, in their order.
+///
+/// # Errors
+/// As [`find`].
+pub(super) async fn by_positions(
+    db: &mut Db<'_>,
+    positions: Vec<Position>,
+) -> Result<Vec<Prospect>> {
+    let ids: Vec<Id> = positions
+        .into_iter()
+        .map(|at| Id::from_stored(at.id))
+        .collect();
+    let found = by_ids(db, &ids).await?;
+    let mut found: HashMap<Id, Prospect> = found.into_iter().map(|p| (p.id.clone(), p)).collect();
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
 /// Prospects that have one of the addresses, or that webhooks know by one. Two halves, because for

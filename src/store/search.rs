@@ -11,15 +11,16 @@
 mod pattern;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
 use super::error::{Error, Result};
-use super::listing::{Filter, Runs, Scope, Sort};
-use super::paging::{self, Direction, Found, Page, Position, SortKey};
+use super::listing::{Filter, Runs, Scope};
+use super::paging::{self, Found, Page, Position};
 use super::prospects;
 use super::record::record;
+use super::sorting::Sort;
 use super::sql::{Db, Sql, args};
 use super::{dialect, events};
 use crate::domain::event::Seq;
@@ -299,28 +300,18 @@ async fn hits(db: &mut Db<'_>, filter: &Filter, text: &str, query: &str) -> Resu
 /// The page of hits that are all known.
 async fn gathered(
     db: &mut Db<'_>,
-    mut keys: Vec<Hit>,
+    hits: Vec<Hit>,
     sort: Sort,
     page: Page,
 ) -> Result<Found<Prospect>> {
-    let total = i64::try_from(keys.len()).unwrap_or(GATHERED);
-    keys.sort_by(|a, b| compared((&a.sort_key(sort), &a.id), (&b.sort_key(sort), &b.id), sort));
-    let is_behind = |key: &Hit, Position { key: last, id }: &Position| {
-        compared((&key.sort_key(sort), &key.id), (last, id), sort) == Ordering::Greater
-    };
-    let behind = keys.into_iter().skip_while(|key| {
-        page.after
-            .as_ref()
-            .is_some_and(|last| !is_behind(key, last))
-    });
-    let limit = usize::try_from(page.limit + 1).unwrap_or_default();
-    let ids: Vec<Id> = behind
-        .take(limit)
-        .map(|key| Id::from_stored(key.id))
-        .collect();
-    let found = prospects::by_ids(db, &ids).await?;
-    let mut found: HashMap<Id, Prospect> = found.into_iter().map(|p| (p.id.clone(), p)).collect();
-    let items = ids.iter().filter_map(|id| found.remove(id)).collect();
+    let total = i64::try_from(hits.len()).unwrap_or(GATHERED);
+    let mut found: Vec<Position> = hits.into_iter().map(|hit| hit.position(sort)).collect();
+    if let Some(last) = &page.after {
+        found.retain(|at| sort.compare(at, last) == Ordering::Greater);
+    }
+    found.sort_by(|a, b| sort.compare(a, b));
+    found.truncate(usize::try_from(page.limit + 1).unwrap_or_default());
+    let items = prospects::by_positions(db, found).await?;
     Ok(Found { items, total })
 }
 
@@ -340,26 +331,13 @@ impl Hit {
         owned && status && source
     }
 
-    fn sort_key(&self, sort: Sort) -> SortKey {
-        match sort {
-            Sort::Created(_) => SortKey::Int(self.created_ms),
-            Sort::Updated => SortKey::Int(self.updated_ms),
-            Sort::Name => SortKey::Text(self.name_key.clone()),
-        }
-    }
-}
-
-/// How two records stand to each other in a sorted list.
-fn compared(a: (&SortKey, &String), b: (&SortKey, &String), sort: Sort) -> Ordering {
-    let ascending = match (a.0, b.0) {
-        (SortKey::Int(a), SortKey::Int(b)) => a.cmp(b),
-        (SortKey::Text(a), SortKey::Text(b)) => a.cmp(b),
-        _ => Ordering::Equal,
-    };
-    let ascending = ascending.then_with(|| a.1.cmp(b.1));
-    match sort {
-        Sort::Created(Direction::Descending) | Sort::Updated => ascending.reverse(),
-        Sort::Created(Direction::Ascending) | Sort::Name => ascending,
+    fn position(self, sort: Sort) -> Position {
+        let key = match sort {
+            Sort::Created(_) => self.created_ms.into(),
+            Sort::Updated => self.updated_ms.into(),
+            Sort::Name => self.name_key.into(),
+        };
+        Position { key, id: self.id }
     }
 }
 

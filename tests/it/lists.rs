@@ -1,6 +1,8 @@
 //! Lists of prospects, whatever they are filtered and sorted by, page by page: they show what
 //! filtering and sorting all records would.
 
+use std::collections::HashSet;
+
 use bookbell::domain::ids::Id;
 use bookbell::domain::prospect::{Prospect, ProspectStatus};
 use bookbell::domain::source::Source;
@@ -145,10 +147,7 @@ async fn paged(app: &TestApp, filter: &Filter, sort: Sort) -> (Vec<String>, i64)
 on_both! {
     async fn every_list_shows_what_filtering_and_sorting_all_would(app: TestApp) {
         let owners = fill(&app).await;
-        let page = Page { limit: 200, after: None };
-        let mut reader = app.app.store.read().await.unwrap();
-        let all = list(&mut reader.db(), &Filter::default(), SORTS[0], page).await.unwrap().items;
-        drop(reader);
+        let all = everything(&app).await;
         assert_eq!(all.len(), 90);
         for filter in filters(owners) {
             let shown: Vec<&Prospect> = all.iter().filter(|p| shows(&filter, p)).collect();
@@ -161,47 +160,85 @@ on_both! {
     }
 }
 
-/// The orders that are merged from runs.
-const MERGED: &[Sort] = SORTS.split_at(3).0;
-
-/// Two runs of 650 prospects, of which one alone has the text, and that at both ends.
-const CROWD: &str = "INSERT INTO prospect (id, conversation_id, email, email_key, status, source, \
-     run, owner_run, tracking, edited, profile, form_only, name_key, search_text, created_ms, \
-     updated_ms, version) \
-     WITH RECURSIVE number(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < 1300), \
-     made AS (SELECT i, i % 2 = 0 AS even FROM number) \
-     SELECT '01900000-0000-7000-8000-' || substr(CAST(1000000000000 + i AS TEXT), 2), 'c', \
-     i || '@x.example', i || '@x.example', CASE WHEN even THEN 'new' ELSE 'lost' END, 'import', \
-     CASE WHEN even THEN 'new/import' ELSE 'lost/import' END, \
-     CASE WHEN even THEN '/new/import' ELSE '/lost/import' END, '{}', '[]', '{}', FALSE, 'crowd', \
-     CASE WHEN even AND (i < 100 OR i > 1250) THEN 'needle' ELSE 'hay' END, i / 3, i / 3, 1 \
-     FROM made";
-
-const COUNTED: &str = "INSERT INTO record_count (record, owner_key, status, kind, n) VALUES \
-     ('prospect', '', 'new', 'import', 650), ('prospect', '*', 'new', 'import', 650), \
-     ('prospect', '', 'lost', 'import', 650), ('prospect', '*', 'lost', 'import', 650)";
-
-on_both! {
-    async fn a_search_finds_what_is_far_apart_in_one_run(app: TestApp) {
-        app.database.execute(CROWD).await;
-        app.database.execute(COUNTED).await;
-        let page = Page { limit: 2000, after: None };
-        let mut reader = app.app.store.read().await.unwrap();
-        let all = list(&mut reader.db(), &Filter::default(), SORTS[0], page).await.unwrap().items;
-        drop(reader);
-        let filter = Filter { search: Some("needle".to_owned()), ..Filter::default() };
-        let has: Vec<&Prospect> = all.iter().filter(|p| is_needle(p)).collect();
-        assert_eq!(has.len(), 74);
-        for &sort in MERGED {
-            let expected = (sorted(has.clone(), sort), 74);
-            assert_eq!(paged(&app, &filter, sort).await, expected, "{sort:?}");
-        }
+/// Writes so many prospects, of which SQL says the rest by their number `i`: whose they are, their
+/// status, their name and what is searched in them.
+async fn write(app: &TestApp, n: u32, [owner, status, name, text]: [&str; 4]) {
+    let sql = format!(
+        "INSERT INTO prospect (id, conversation_id, firstname, email, email_key, owner_id, status, source, \
+         run, owner_run, tracking, edited, profile, form_only, name_key, search_text, created_ms, \
+         updated_ms, version) \
+         WITH RECURSIVE number(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < {n}), \
+         made AS (SELECT i, {owner} AS owner, {status} AS status, {name} AS name, {text} AS text \
+         FROM number) \
+         SELECT '01900000-0000-7000-8000-' || substr(CAST(1000000000000 + i AS TEXT), 2), 'c', name, \
+         i || '@x.example', i || '@x.example', owner, status, 'import', status || '/import', \
+         COALESCE(owner, '') || '/' || status || '/import', '{{}}', '[]', '{{}}', FALSE, name, text, \
+         i / 3, i * 7 % 1000, 1 FROM made"
+    );
+    app.database.execute(&sql).await;
+    for owner in ["COALESCE(owner_id, '')", "'*'"] {
+        let sql = format!(
+            "INSERT INTO record_count (record, owner_key, status, kind, n) \
+             SELECT 'prospect', {owner}, status, source, COUNT(*) FROM prospect GROUP BY 2, 3, 4"
+        );
+        app.database.execute(&sql).await;
     }
 }
 
-/// Whether the row has the text, by the number in its address: it was not made by the program.
-fn is_needle(p: &Prospect) -> bool {
+async fn everything(app: &TestApp) -> Vec<Prospect> {
+    let page = Page {
+        limit: 5000,
+        after: None,
+    };
+    let mut reader = app.app.store.read().await.unwrap();
+    let (mut db, filter) = (reader.db(), Filter::default());
+    list(&mut db, &filter, SORTS[0], page).await.unwrap().items
+}
+
+/// The number of a row that was not made by the program, which its address begins with.
+fn number(p: &Prospect) -> i64 {
     let number = p.email.as_str().split('@').next().unwrap();
-    let i: i64 = number.parse().unwrap();
-    i % 2 == 0 && !(100..=1250).contains(&i)
+    number.parse().unwrap()
+}
+
+on_both! {
+    /// Two runs, of which one alone has the text, and that at both ends.
+    async fn a_search_finds_what_is_far_apart_in_one_run(app: TestApp) {
+        let status = "CASE WHEN i % 2 = 0 THEN 'new' ELSE 'lost' END";
+        let needle = "CASE WHEN i % 2 = 0 AND (i < 100 OR i > 1250) THEN 'needle' ELSE 'hay' END";
+        write(&app, 1300, ["NULL", status, "'crowd'", needle]).await;
+        let filter = Filter { search: Some("needle".to_owned()), ..Filter::default() };
+        let all = everything(&app).await;
+        let is_needle = |p: &&Prospect| number(p) % 2 == 0 && !(100..=1250).contains(&number(p));
+        let has: Vec<&Prospect> = all.iter().filter(is_needle).collect();
+        assert_eq!(has.len(), 74);
+        for sort in SORTS {
+            let expected = sorted(has.clone(), sort);
+            assert_eq!(paged(&app, &filter, sort).await, (expected, 74), "{sort:?}");
+        }
+    }
+
+    /// More runs of owners than one statement merges.
+    async fn what_many_owners_have_is_one_list(app: TestApp) {
+        let owner = "CASE WHEN i % 40 = 0 THEN NULL ELSE 'owner ' || (i % 40) END";
+        let status = "CASE i % 3 WHEN 0 THEN 'new' WHEN 1 THEN 'won' ELSE 'lost' END";
+        let needle = "CASE WHEN i % 90 = 7 THEN 'needle' ELSE 'hay' END";
+        write(&app, 1200, [owner, status, "'name ' || (i * 37 % 100)", needle]).await;
+        let all = everything(&app).await;
+        let runs: HashSet<_> = all.iter().map(|p| (&p.owner_id, p.status.name())).collect();
+        assert_eq!(runs.len(), 120);
+        for (status, search) in [(None, None), (Some(ProspectStatus::Won), None), (None, Some("needle"))] {
+            let filter = Filter { status, search: search.map(str::to_owned), ..Filter::default() };
+            let shown = |p: &&Prospect| {
+                status.is_none_or(|status| status == p.status)
+                    && (search.is_none() || number(p) % 90 == 7)
+            };
+            let shown: Vec<&Prospect> = all.iter().filter(shown).collect();
+            let total = i64::try_from(shown.len()).unwrap();
+            for sort in SORTS {
+                let expected = (sorted(shown.clone(), sort), total);
+                assert_eq!(paged(&app, &filter, sort).await, expected, "{filter:?} {sort:?}");
+            }
+        }
+    }
 }
