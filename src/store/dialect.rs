@@ -192,7 +192,7 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
         Box::pin(async move { Ok(usable) })
     });
     let write = write.connect_with(options.clone()).await?;
-    migrations::checked(migrations::sqlite().run(&write).await)?;
+    migrations::run(migrations::sqlite(), &write).await?;
     let checkpoint = pool::<Sqlite>(1).connect_lazy_with(options.clone());
     let read = options.pragma("query_only", "true");
     let read = pool::<Sqlite>(4).connect_with(read).await?;
@@ -241,7 +241,7 @@ async fn open_postgres(url: &str) -> Result<Pools> {
         other => other,
     };
     let pool = connected?;
-    migrations::checked(migrations::postgres().run(&pool).await)?;
+    migrations::run(migrations::postgres(), &pool).await?;
     let deliveries = Arc::default();
     let others = Arc::new(AtomicBool::new(true));
     Ok(Pools::Postgres {

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use sqlx::SqlSafeStr;
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{Database, Pool, SqlSafeStr};
 
 use super::error::{Error, Result};
 
@@ -53,6 +53,9 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     ),
 ];
 
+/// Where a database keeps which it has had: sqlx's own name.
+const APPLIED: &str = "_sqlx_migrations";
+
 /// The migrations for SQLite.
 pub(super) fn sqlite() -> Migrator {
     migrator(|(version, name, sqlite, _)| (*version, *name, *sqlite))
@@ -61,6 +64,42 @@ pub(super) fn sqlite() -> Migrator {
 /// The migrations for Postgres.
 pub(super) fn postgres() -> Migrator {
     migrator(|(version, name, _, postgres)| (*version, *name, *postgres))
+}
+
+/// Brings a database up to date. One that has had some migrations may hold much, and the next can
+/// take minutes before anything is served: each is announced.
+///
+/// # Errors
+/// [`Error::Newer`] for a database of a newer version, else [`Error::Migration`].
+pub(super) async fn run<DB>(migrator: Migrator, pool: &Pool<DB>) -> Result<()>
+where
+    DB: Database,
+    DB::Connection: Migrate,
+{
+    // A new database has no table of them. Whatever else fails here fails below too.
+    let last = last(pool).await.unwrap_or(i64::MAX);
+    for migration in migrator.iter().filter(|m| m.version > last) {
+        let (version, name) = (migration.version, &*migration.description);
+        tracing::info!(
+            version,
+            name,
+            "migrating the database; with a million records that can take minutes"
+        );
+        checked(migrator.run_to(version, pool).await)?;
+    }
+    checked(migrator.run(pool).await)
+}
+
+/// The last migration a database has had.
+async fn last<DB>(pool: &Pool<DB>) -> std::result::Result<i64, MigrateError>
+where
+    DB: Database,
+    DB::Connection: Migrate,
+{
+    let mut connection = pool.acquire().await?;
+    let applied = connection.list_applied_migrations(APPLIED).await?;
+    let versions = applied.iter().map(|migration| migration.version);
+    Ok(versions.max().unwrap_or(i64::MAX))
 }
 
 type Entry = (i64, &'static str, &'static str, &'static str);
@@ -81,7 +120,7 @@ fn migrator(pick: impl Fn(&Entry) -> (i64, &'static str, &'static str)) -> Migra
 }
 
 /// Tells a database of a newer version from one that failed.
-pub(super) fn checked(result: std::result::Result<(), MigrateError>) -> Result<()> {
+fn checked(result: std::result::Result<(), MigrateError>) -> Result<()> {
     result.map_err(|error| match error {
         MigrateError::VersionMissing(version) => Error::Newer(version),
         error => Error::Migration(error),

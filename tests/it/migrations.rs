@@ -9,8 +9,12 @@ use sqlx::{Connection, PgConnection, SqlSafeStr, SqliteConnection};
 
 use crate::support::database::Database;
 use crate::support::on_each_database;
+use crate::support::server::Server;
 
-on_each_database![what_the_first_version_kept_is_there_and_counted];
+on_each_database![
+    what_the_first_version_kept_is_there_and_counted,
+    each_migration_of_what_is_there_is_announced,
+];
 
 async fn first_version(database: &Database) {
     let sqlite = database.url.starts_with("sqlite:");
@@ -99,4 +103,30 @@ async fn what_the_first_version_kept_is_there_and_counted(database: Database) {
     let delete = "DELETE FROM prospect WHERE id = 'p1'";
     let deleted = tx.db().execute(delete, Vec::new()).await;
     assert_eq!(deleted.is_err(), database.is_sqlite());
+}
+
+async fn each_migration_of_what_is_there_is_announced(database: Database) {
+    first_version(&database).await;
+    let mut server = Server::start(database);
+    let announced = |server: &Server| -> Vec<String> {
+        let log = server.log();
+        let lines = log.lines().filter(|line| line.contains("migrating"));
+        lines.map(str::to_owned).collect()
+    };
+    let names = [
+        "counts_and_search",
+        "write_path",
+        "fewer_indexes",
+        "turns",
+        "runs",
+        "names",
+    ];
+    let said = announced(&server);
+    assert_eq!(said.len(), names.len(), "{said:?}");
+    for (line, name) in said.iter().zip(names) {
+        assert!(line.contains(name), "{line}");
+    }
+    server.terminate();
+    server.restart();
+    assert_eq!(announced(&server), said);
 }
