@@ -409,7 +409,7 @@ pub async fn list(db: &mut Db<'_>, filter: &Filter, page: Page) -> Result<Found<
     let order = Order {
         // The key is the id itself.
         behind: "id <= ? AND id < ?",
-        by: " ORDER BY id DESC LIMIT ?",
+        by: " ORDER BY id DESC",
     };
     paging::read::<Row>(db, total, sql, order, page)
         .await?

@@ -4,6 +4,7 @@ use super::columns::{self, Append};
 use super::dialect;
 use super::error::{Error, Result};
 use super::inserts::Insert;
+use super::paging::LIMIT;
 use super::record::record;
 use super::sql::{Arg, Db, Sql, args};
 use crate::domain::event::{Audience, Event, NewEvent, Seq};
@@ -185,7 +186,8 @@ const COLUMNS: &str = "SELECT seq, id, at_ms, name, payload, user_id, admins FRO
 pub async fn after(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<Event>> {
     let mut sql = Sql::new(COLUMNS);
     sql.filter("seq > ?", args![since]);
-    sql.push(" ORDER BY seq LIMIT ?", args![limit]);
+    sql.push(" ORDER BY seq", args![]);
+    sql.push(LIMIT, args![limit]);
     read(db, sql).await
 }
 
@@ -201,7 +203,8 @@ pub async fn after_for(
 ) -> Result<Vec<Event>> {
     let mut sql = Sql::new(COLUMNS);
     heard(&mut sql, since, caller);
-    sql.push(" ORDER BY seq LIMIT ?", args![limit]);
+    sql.push(" ORDER BY seq", args![]);
+    sql.push(LIMIT, args![limit]);
     read(db, sql).await
 }
 

@@ -49,12 +49,17 @@ pub struct Found<T> {
     pub total: i64,
 }
 
+/// Ends a statement with so many rows. It is a sum because SQLite 3.51 looks at the value of a plain
+/// parameter there while it plans (`sqlite3ExprIsInteger`), and plans a kept statement anew for
+/// each value it is given: with the parts of a merged list that was most of what a page took.
+pub(super) const LIMIT: &str = " LIMIT ? + 0";
+
 /// How a list is ordered, as SQL in which `?` stands for values.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Order {
     /// The condition for what comes behind a position.
     pub(super) behind: &'static str,
-    /// The order and the limit.
+    /// The order.
     pub(super) by: &'static str,
 }
 
@@ -68,7 +73,8 @@ impl Order {
 
     /// Sorts what a statement finds, and ends with so many records.
     pub(super) fn end(self, rows: &mut Sql, limit: i64) {
-        rows.push(self.by, args![limit]);
+        rows.push(self.by, args![]);
+        rows.push(LIMIT, args![limit]);
     }
 }
 

@@ -334,23 +334,22 @@ pub async fn list(
     let (behind, by) = match sort {
         Sort::Created(Direction::Descending) => (
             "(created_ms, id) < (?, ?)",
-            " ORDER BY created_ms DESC, id DESC LIMIT ?",
+            " ORDER BY created_ms DESC, id DESC",
         ),
-        Sort::Created(Direction::Ascending) => (
-            "(created_ms, id) > (?, ?)",
-            " ORDER BY created_ms, id LIMIT ?",
-        ),
+        Sort::Created(Direction::Ascending) => {
+            ("(created_ms, id) > (?, ?)", " ORDER BY created_ms, id")
+        }
         Sort::Updated => (
             "(updated_ms, id) < (?, ?)",
-            " ORDER BY updated_ms DESC, id DESC LIMIT ?",
+            " ORDER BY updated_ms DESC, id DESC",
         ),
         Sort::Start(Direction::Descending) => (
             "(COALESCE(start_ms, 0), id) < (?, ?)",
-            " ORDER BY COALESCE(start_ms, 0) DESC, id DESC LIMIT ?",
+            " ORDER BY COALESCE(start_ms, 0) DESC, id DESC",
         ),
         Sort::Start(Direction::Ascending) => (
             "(COALESCE(start_ms, 0), id) > (?, ?)",
-            " ORDER BY COALESCE(start_ms, 0), id LIMIT ?",
+            " ORDER BY COALESCE(start_ms, 0), id",
         ),
     };
     paging::read::<Row>(db, total, sql, Order { behind, by }, page)

@@ -203,7 +203,7 @@ async fn changed(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<(Seq, St
         id: String,
     }
     let sql = "SELECT seq, payload FROM event WHERE seq > $1 \
-        AND name IN ('prospect:created', 'prospect:updated', 'prospect:deleted') ORDER BY seq LIMIT $2";
+        AND name IN ('prospect:created', 'prospect:updated', 'prospect:deleted') ORDER BY seq LIMIT $2 + 0";
     let rows: Vec<(Seq, String)> = db.fetch(sql, args![since, limit]).await?;
     let read = |(seq, payload): (Seq, String)| {
         let named: Named =
@@ -350,7 +350,7 @@ async fn count(db: &mut Db<'_>, runs: &Runs<'_>, text: &str) -> Result<i64> {
     // One more for each that was made since they were counted would do; twice is plenty.
     let most = if runs.known > SMALL { SMALL } else { 2 * SMALL };
     sql.push(
-        " LIMIT ?) AS first WHERE search_text LIKE ? ESCAPE '!'",
+        " LIMIT ? + 0) AS first WHERE search_text LIKE ? ESCAPE '!'",
         args![most, like(text, '!')],
     );
     paging::count(db, sql).await

@@ -24,17 +24,16 @@ impl Sort {
         let (behind, by) = match self {
             Self::Created(Direction::Descending) => (
                 "(created_ms, id) < (?, ?)",
-                " ORDER BY created_ms DESC, id DESC LIMIT ?",
+                " ORDER BY created_ms DESC, id DESC",
             ),
-            Self::Created(Direction::Ascending) => (
-                "(created_ms, id) > (?, ?)",
-                " ORDER BY created_ms, id LIMIT ?",
-            ),
+            Self::Created(Direction::Ascending) => {
+                ("(created_ms, id) > (?, ?)", " ORDER BY created_ms, id")
+            }
             Self::Updated => (
                 "(updated_ms, id) < (?, ?)",
-                " ORDER BY updated_ms DESC, id DESC LIMIT ?",
+                " ORDER BY updated_ms DESC, id DESC",
             ),
-            Self::Name => ("(name_key, id) > (?, ?)", " ORDER BY name_key, id LIMIT ?"),
+            Self::Name => ("(name_key, id) > (?, ?)", " ORDER BY name_key, id"),
         };
         Order { behind, by }
     }

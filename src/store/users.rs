@@ -180,7 +180,7 @@ pub async fn list(db: &mut Db<'_>, page: Page) -> Result<Found<User>> {
     let total = paging::count(db, count).await?;
     let order = Order {
         behind: "(created_ms, id) > (?, ?)",
-        by: " ORDER BY created_ms, id LIMIT ?",
+        by: " ORDER BY created_ms, id",
     };
     paging::read::<Row>(db, total, Sql::new(select!("")), order, page)
         .await?
