@@ -51,7 +51,7 @@ pub struct Found<T> {
 
 /// Ends a statement with so many rows. It is a sum because SQLite 3.51 looks at the value of a plain
 /// parameter there while it plans (`sqlite3ExprIsInteger`), and plans a kept statement anew for
-/// each value it is given: with the parts of a merged list that was most of what a page took.
+/// each value it is given: with the parts of a merged list that was much of what a page took.
 pub(super) const LIMIT: &str = " LIMIT ? + 0";
 
 /// How a list is ordered, as SQL in which `?` stands for values.
