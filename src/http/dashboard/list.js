@@ -17,6 +17,8 @@ export class List {
   /** 'loading', 'ready' or 'failed' (then `error` says why). */
   state = signal('loading');
   error = null;
+  /** The position in the log at which the first page was read; Infinity before that. */
+  seq = Infinity;
   /** How many there are on all pages, as the server last counted. */
   total = signal(0);
   /** Counts what was asked: another filter or order is another list, and one begins at its top. */
@@ -78,7 +80,7 @@ export class List {
     this.#compare = comparison(query.get('sort') ?? '-receivedAt', this.#idOf);
   }
 
-  /** Loads the first page anew. Answers the position the page is true for; throws when there is no answer. */
+  /** Loads the first page anew. Answers the position it was read at; throws when there is no answer. */
   async load() {
     const load = ++this.#load;
     this.#held ??= [];
@@ -95,6 +97,7 @@ export class List {
       throw error;
     }
     if (load !== this.#load) return answer.seq;
+    this.seq = answer.seq;
     this.#replace(answer.body);
     return answer.seq;
   }

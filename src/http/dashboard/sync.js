@@ -20,6 +20,8 @@ export const generation = signal(0);
 let live = null;
 /** The position in the log up to which everything has been heard. */
 let position = 0;
+/** The position from which on everything is heard: lists must have been read there or later. */
+let start = 0;
 let queue = [];
 let frame = 0;
 let timer = 0;
@@ -28,8 +30,8 @@ let drawnAt = 0;
 let liveSince = Infinity;
 
 /**
- * Starts to follow the log. The first read gives the position; lists may load whenever they like afterwards,
- * because whatever happens from here on reaches them as an event.
+ * Starts to follow the log. The first read gives the position: whatever happens from there on reaches the lists
+ * as an event. Lists load meanwhile, and once more if they were read before.
  */
 export async function follow(ended) {
   stop();
@@ -41,7 +43,7 @@ export async function follow(ended) {
       recount();
     },
     resync: (seq) => {
-      position = seq;
+      position = start = seq;
       reload();
     },
     state: (state) => { connection.value = state; },
@@ -50,9 +52,10 @@ export async function follow(ended) {
   live = mine;
   const { body, seq } = await untilItWorks(() => read('/api/prospects/counts'), () => live === mine);
   if (live !== mine) return;
-  position = seq;
+  position = start = seq;
   counts.value = body;
   mine.open();
+  lists.forEach((list) => { if (list.seq < start) load(list); });
 }
 
 export function stop() {
@@ -61,6 +64,7 @@ export function stop() {
   cancelAnimationFrame(frame);
   clearTimeout(timer);
   queue = [];
+  start = 0;
   liveSince = Infinity;
   connection.value = 'reconnecting';
   counts.value = null;
@@ -76,7 +80,10 @@ export function watch(list) {
 
 /** Loads a watched list, as often as it takes. */
 export function load(list) {
-  return untilItWorks(() => list.load(), () => live !== null && lists.has(list));
+  const wanted = () => live !== null && lists.has(list);
+  return untilItWorks(async () => {
+    while (wanted() && await list.load() < start);
+  }, wanted);
 }
 
 /** Hears the events of each frame, after the lists have them: `[{name, payload, meta, live}]`. */

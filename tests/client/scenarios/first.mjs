@@ -1,6 +1,6 @@
 // The first run: what the page says with nothing in the database, and a sample booking.
 import assert from "node:assert/strict";
-import { badge, names, sees } from "../desk.mjs";
+import { badge, booking, names, sees } from "../desk.mjs";
 import { colleague, desk, goTo, step } from "../stage.mjs";
 
 export async function first(browser) {
@@ -26,4 +26,10 @@ export async function first(browser) {
   await page.getByTestId("empty").waitFor();
   await sees(watcher, "no bookings again", bookings(watcher), "0");
   assert.deepEqual((await desk.call("GET", "/api/setup")).body, { webhookUrl: desk.webhooks, signingKeys: 1, deliveries: 1, samples: 0 });
+  step("what is booked between the first two reads is there");
+  const listed = page.waitForResponse(/\/api\/prospects\?/);
+  const booked = listed.then(() => desk.post(booking(1)));
+  await page.route("**/api/prospects/counts", (route) => booked.then(() => route.continue()));
+  await page.reload();
+  await sees(page, "its row", names(page), ["Visitor 1"]);
 }
