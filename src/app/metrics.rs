@@ -123,7 +123,7 @@ impl Default for Metrics {
             register(&registry, histogram)
         };
         let help = "Batches of deliveries folded again because somebody else changed something \
-            before they were committed (Postgres).";
+            before they were committed.";
         let overtaken = IntCounter::new("bookbell_batches_overtaken_total", help);
         let overtaken = register(&registry, overtaken.expect("the name is one"));
         Self {

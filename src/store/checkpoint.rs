@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use tokio::task::spawn_blocking;
@@ -61,6 +61,10 @@ impl Disk {
     pub(super) fn new(path: PathBuf) -> Self {
         let file = OnceLock::new();
         Self { path, file }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     async fn sync(self: &Arc<Self>) -> Result<()> {

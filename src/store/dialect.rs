@@ -27,7 +27,7 @@ use crate::domain::ids::{Ids, UuidV7};
 /// the row's lock is short and `seq` is commit order. Nobody else can write between the two: for
 /// `RETURNING` SQLite makes and drops a table.
 pub(super) const TAKE_SEQ_SQLITE: [&str; 2] = [
-    "UPDATE event_log SET head_seq = head_seq + $1 WHERE id = 1",
+    "UPDATE event_log SET head_seq = head_seq + $1, turn = turn + 1 WHERE id = 1",
     "SELECT head_seq FROM event_log WHERE id = 1",
 ];
 
@@ -76,7 +76,7 @@ pub(super) const TAKE_AT_POSTGRES: &str = "counter AS MATERIALIZED \
      pg_notify('bookbell_events', current_setting('bookbell.node', true)) END)";
 
 /// Has those who read before see that something was changed of which the log does not tell.
-pub(super) const TAKE_TURN_POSTGRES: &str = "UPDATE event_log SET turn = turn + 1 WHERE id = 1";
+pub(super) const TAKE_TURN: &str = "UPDATE event_log SET turn = turn + 1 WHERE id = 1";
 
 /// The channel on which nodes tell each other that the log has grown, each under its own name.
 pub(super) const EVENTS_CHANNEL: &str = "bookbell_events";

@@ -75,6 +75,33 @@ impl Connection {
         Ok(Self(connection))
     }
 
+    /// Opens it to read what others write.
+    pub(super) fn open_to_read(path: &Path) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(dialect::STATEMENT_CACHE);
+        connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "cache_size", CACHE)?;
+        Ok(Self(connection))
+    }
+
+    /// Has all reads from here on see one moment.
+    pub(super) fn begin_to_read(&mut self) -> Result<()> {
+        if self.0.is_autocommit() {
+            self.execute("BEGIN", [&[][..]])?;
+        }
+        Ok(())
+    }
+
+    /// Ends that.
+    pub(super) fn end_reading(&mut self) -> Result<()> {
+        if !self.0.is_autocommit() {
+            self.execute("COMMIT", [&[][..]])?;
+        }
+        Ok(())
+    }
+
     /// Runs a statement once for each row of values and answers how many rows it changed.
     pub(super) fn execute<'a>(
         &mut self,

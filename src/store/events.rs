@@ -52,7 +52,7 @@ record! {
 }
 
 record! {
-    /// Where the log stood when something was read, on Postgres.
+    /// Where the log stood when something was read.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Position {
         /// The last event's position.
@@ -84,6 +84,15 @@ pub struct Expected {
     pub position: Position,
     /// The lock of the batch before it, when that may not have been committed yet.
     pub behind: Option<i64>,
+}
+
+/// Where the log stands.
+///
+/// # Errors
+/// [`Error::Database`], or [`Error::Corrupt`] when the counter is missing.
+pub async fn position(db: &mut Db<'_>) -> Result<Position> {
+    let row = db.fetch_in(POSITION, ["1"]).await?.into_iter().next();
+    row.ok_or(Error::Corrupt("the event counter"))
 }
 
 /// Which positions the log can serve.

@@ -72,8 +72,7 @@ pub struct Loaded {
     pub world: World,
     /// The deliveries that stand for the events already.
     pub standing: HashMap<String, Standing>,
-    /// Where the log stood before; `None` on SQLite, where nobody comes between what is read and
-    /// what is written.
+    /// Where the log stood.
     pub position: Option<Position>,
 }
 
@@ -103,7 +102,7 @@ pub async fn load_and_recognize(
         vec![(prospects::BY_ADDRESSES, list(&stated))],
         vec![(FORMS, list(&stated))],
         hosts.lookup(),
-        vec![(events::POSITION, counter(db))],
+        vec![(events::POSITION, vec!["1"])],
     ];
     let (standing, invitees, prospects, forms, users, position) = db.fetch_in_all(sets).await?;
     load_chains(db, &mut world, invitees, complete).await?;
@@ -136,14 +135,6 @@ pub async fn load_and_recognize(
         standing: deliveries::by_key(standing),
         position: position.into_iter().next(),
     })
-}
-
-/// The key of the log's counter, where it is to be read.
-fn counter(db: &Db<'_>) -> Vec<&'static str> {
-    match db {
-        Db::Postgres(_) => vec!["1"],
-        Db::Sqlite(_) | Db::Embedded(_) => Vec::new(),
-    }
 }
 
 /// Takes in the invitees that were found, and loads those of the same chains and of the `complete`

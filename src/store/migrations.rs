@@ -51,6 +51,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0007_names.sql"),
         include_str!("../../migrations/postgres/0007_names.sql"),
     ),
+    (
+        8,
+        "turns_on_sqlite",
+        include_str!("../../migrations/sqlite/0008_turns_on_sqlite.sql"),
+        include_str!("../../migrations/postgres/0008_turns_on_sqlite.sql"),
+    ),
 ];
 
 /// Where a database keeps which it has had: sqlx's own name.

@@ -99,13 +99,16 @@ impl Store {
     /// # Errors
     /// [`Error::Database`] when none can be begun.
     pub async fn begin_fold(&self) -> Result<Tx> {
-        let Pools::Postgres { pool, .. } = &self.pools else {
-            return self.begin().await;
-        };
         // Waiting in the process keeps those who wait from holding the connections of others.
-        let turn = self.turn().await;
-        let tx = begin(pool, dialect::BEGIN_FOLD_POSTGRES).await?;
-        Ok(Tx::Postgres(tx, Some(turn)))
+        let turn = Some(self.turn_to_fold().await);
+        Ok(match &self.pools {
+            Pools::Sqlite { write, .. } => {
+                Tx::Sqlite(write.begin_with(dialect::BEGIN_SQLITE).await?, turn)
+            }
+            Pools::Postgres { pool, .. } => {
+                Tx::Postgres(begin(pool, dialect::BEGIN_FOLD_POSTGRES).await?, turn)
+            }
+        })
     }
 
     /// As [`Store::begin_fold`], on the connection of the writer of deliveries: on SQLite its
@@ -114,12 +117,9 @@ impl Store {
     /// # Errors
     /// [`Error::Database`] when none can be begun.
     pub async fn begin_batch(&self) -> Result<Tx> {
-        let turn = self.turn().await;
+        let turn = self.turn_to_fold().await;
         Ok(match &self.pools {
-            Pools::Sqlite { deliveries, .. } => {
-                let connection = Arc::clone(deliveries).lock_owned().await;
-                Tx::Embedded(embedded::Transaction::begin(connection)?, turn)
-            }
+            Pools::Sqlite { deliveries, .. } => embedded(deliveries, turn).await?,
             Pools::Postgres {
                 pool, deliveries, ..
             } => {
@@ -129,17 +129,20 @@ impl Store {
         })
     }
 
-    /// A connection on which batches are folded beside each other; none on SQLite, which lets one
-    /// write at a time.
+    /// Whether what is run in [`Store::begin_batch`] and [`Line::write`] blocks the thread.
+    #[must_use]
+    pub const fn blocks(&self) -> bool {
+        matches!(self.pools, Pools::Sqlite { .. })
+    }
+
+    /// A connection on which batches are folded beside each other.
     ///
     /// # Errors
     /// [`Error::Database`] when none can be had within five seconds.
-    pub async fn line(&self) -> Result<Option<Line>> {
+    pub async fn line(&self) -> Result<Line> {
         match &self.pools {
-            Pools::Sqlite { .. } => Ok(None),
-            Pools::Postgres { pool, others, .. } => {
-                Line::open(pool, Arc::clone(others)).await.map(Some)
-            }
+            Pools::Sqlite { disk, .. } => Line::on_file(disk.path(), self.clone()),
+            Pools::Postgres { pool, others, .. } => Line::on_server(pool, Arc::clone(others)).await,
         }
     }
 
@@ -151,7 +154,7 @@ impl Store {
     /// [`Error::Database`] when none can be begun.
     pub async fn begin_aside(&self) -> Result<Tx> {
         match &self.pools {
-            Pools::Sqlite { .. } => self.begin_batch().await,
+            Pools::Sqlite { deliveries, .. } => embedded(deliveries, self.turn().await).await,
             Pools::Postgres { .. } => self.begin().await,
         }
     }
@@ -159,7 +162,18 @@ impl Store {
     /// The turn to write. SQLite lets one write at a time and whoever else tries looks again
     /// after a while, which is neither quick nor fair; here they queue.
     async fn turn(&self) -> Turn {
-        Arc::clone(&self.turn).lock_owned().await
+        Turn {
+            _guard: Arc::clone(&self.turn).lock_owned().await,
+            folds: false,
+        }
+    }
+
+    /// The turn to change prospects and proposals, or what they depend on.
+    async fn turn_to_fold(&self) -> Turn {
+        Turn {
+            folds: true,
+            ..self.turn().await
+        }
     }
 
     /// Which database it is, for messages.
@@ -295,7 +309,21 @@ impl Reader {
 }
 
 /// The turn of the one transaction of this node that writes (SQLite) or folds (Postgres).
-type Turn = OwnedMutexGuard<()>;
+#[derive(Debug)]
+pub struct Turn {
+    _guard: OwnedMutexGuard<()>,
+    /// Whether whoever has read prospects and proposals must see that it was taken.
+    folds: bool,
+}
+
+/// A transaction on the connection of the writer of deliveries to SQLite.
+async fn embedded(deliveries: &Arc<Mutex<embedded::Slot>>, turn: Turn) -> Result<Tx> {
+    let connection = Arc::clone(deliveries).lock_owned().await;
+    Ok(Tx::Embedded(
+        embedded::Transaction::begin(connection)?,
+        turn,
+    ))
+}
 
 /// A transaction for writing, with its turn.
 #[derive(Debug)]
@@ -367,9 +395,12 @@ impl Tx {
     /// Has batches that were read before and are not yet written see that something was changed,
     /// where no event does: see [`line`].
     async fn take_turn(&mut self) -> Result<()> {
-        if matches!(self, Self::Postgres(_, Some(_)) | Self::Held(..)) {
-            let sql = dialect::TAKE_TURN_POSTGRES;
-            self.db().execute(sql, Vec::new()).await?;
+        let turn = match self {
+            Self::Sqlite(_, turn) | Self::Postgres(_, turn) => turn.as_ref(),
+            Self::Embedded(_, turn) | Self::Held(_, turn) => Some(&*turn),
+        };
+        if turn.is_some_and(|turn| turn.folds) {
+            self.db().execute(dialect::TAKE_TURN, Vec::new()).await?;
         }
         Ok(())
     }

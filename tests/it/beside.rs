@@ -1,5 +1,5 @@
-//! Batches that are folded beside each other on Postgres: what was read before others committed is
-//! written only where they changed nothing (law 3, and law 5 with it).
+//! Batches that are folded beside each other: what was read before others committed is written only
+//! where they changed nothing (law 3, and law 5 with it).
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,18 @@ use bookbell::store::events::{Expected, Position};
 use bookbell::store::inserts::Unwritten;
 use bookbell::store::line::Line;
 use bookbell::store::{self, Error, Store};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::metrics::scrape;
+use crate::support::api::Api;
 use crate::support::app::TestApp;
 use crate::support::database::Database;
+use crate::support::on_each_database;
 use crate::support::payload::Booking;
-use crate::support::server::PATIENCE;
+use crate::support::server::{PATIENCE, Server};
 
 /// The lock of a batch that others wait for.
 const LOCK: i64 = 11;
@@ -27,6 +30,7 @@ fn event() -> NewEvent {
 }
 
 async fn position(line: &mut Line) -> Position {
+    line.end_reading().unwrap();
     let (mut db, complete) = (line.db().unwrap(), BTreeSet::new());
     let loaded = store::fold::load_and_recognize(&mut db, vec!["key"], &[], &complete);
     loaded.await.unwrap().position.unwrap()
@@ -49,11 +53,15 @@ async fn seqs(store: &Store) -> Vec<i64> {
     events.unwrap().iter().map(|event| event.seq).collect()
 }
 
-#[tokio::test]
-async fn what_was_read_before_somebody_changed_something_is_not_written() {
-    let database = Database::postgres().await;
+on_each_database![
+    what_was_read_before_somebody_changed_something_is_not_written,
+    a_batch_is_committed_where_the_one_before_it_left_the_log,
+    what_comes_in_large_batches_is_folded_as_by_itself,
+];
+
+async fn what_was_read_before_somebody_changed_something_is_not_written(database: Database) {
     let store = Store::open(&database.url).await.unwrap();
-    let mut line = store.line().await.unwrap().unwrap();
+    let mut line = store.line().await.unwrap();
     // A change that the log does not tell of counts too: who owns what may depend on it.
     for told in [vec![event()], Vec::new()] {
         let read = position(&mut line).await;
@@ -67,6 +75,56 @@ async fn what_was_read_before_somebody_changed_something_is_not_written() {
         write(&mut line, read, None).await.unwrap();
     }
     assert_eq!(seqs(&store).await, [1, 2, 3]);
+}
+
+async fn a_batch_is_committed_where_the_one_before_it_left_the_log(database: Database) {
+    let store = Store::open(&database.url).await.unwrap();
+    let mut lines = [store.line().await.unwrap(), store.line().await.unwrap()];
+    let read = position(&mut lines[0]).await;
+    assert_eq!(position(&mut lines[1]).await, read);
+    let early = write(&mut lines[1], read.after(1), None).await;
+    assert!(matches!(early, Err(Error::Conflict(_))), "{early:?}");
+    write(&mut lines[0], read, None).await.unwrap();
+    write(&mut lines[1], read.after(1), None).await.unwrap();
+    assert_eq!(seqs(&store).await, [1, 2]);
+    assert_eq!(position(&mut lines[0]).await, read.after(1).after(1));
+}
+
+/// On SQLite only large batches are folded beside each other, by the program alone.
+async fn what_comes_in_large_batches_is_folded_as_by_itself(database: Database) {
+    const PEOPLE: u32 = 400;
+    let server = Server::start(database);
+    let api = server.api();
+    let admin = api.admin().await;
+    let mut posts = JoinSet::new();
+    for n in 1..=PEOPLE {
+        let booking = Booking::new(n, &format!("{n}@x.example"));
+        for body in [booking.created(), booking.canceled()] {
+            let request = api.signed(&body);
+            posts.spawn(async move { Api::try_send(request).await.unwrap().expect(200) });
+        }
+    }
+    let answers = posts.join_all().await;
+    let processed = |answer: &Value| answer["status"] == "processed";
+    assert!(answers.iter().all(processed), "{answers:?}");
+    let deliveries = api.all("/api/deliveries", &admin.token).await;
+    let sizes = deliveries.iter().map(|one| &one["timings"]["batchSize"]);
+    let largest = sizes.filter_map(Value::as_u64).max();
+    assert!(largest > Some(64), "{largest:?}");
+    let proposals = api.all("/api/proposals", &admin.token).await;
+    assert_eq!(proposals.len(), PEOPLE as usize);
+    let canceled = |proposal: &Value| proposal["status"] == "canceled";
+    assert!(proposals.iter().all(canceled));
+    assert_eq!(
+        api.all("/api/prospects", &admin.token).await.len(),
+        PEOPLE as usize
+    );
+    let log = api.events(&admin.token, 0).await;
+    let head = api.head(&admin.token).await;
+    let seqs: Vec<i64> = log.iter().map(|event| event.seq).collect();
+    assert_eq!(seqs, (1..=head).collect::<Vec<_>>());
+    let made = log.iter().filter(|event| event.name == "prospect:created");
+    assert_eq!(made.count(), PEOPLE as usize);
 }
 
 async fn until_one_waits(database: &Database) {
@@ -105,7 +163,7 @@ async fn a_batch_is_committed_after_the_one_before_it_or_not_at_all() {
     for (end, expected) in [(COMMIT, vec![1, 2]), ("ROLLBACK", Vec::new())] {
         let database = Database::postgres().await;
         let store = Store::open(&database.url).await.unwrap();
-        let mut line = store.line().await.unwrap().unwrap();
+        let mut line = store.line().await.unwrap();
         let first = First::begin(&database).await;
         let read = position(&mut line).await;
         let second = write(&mut line, read.after(1), Some(LOCK));

@@ -120,6 +120,7 @@ async fn each_migration_of_what_is_there_is_announced(database: Database) {
         "turns",
         "runs",
         "names",
+        "turns_on_sqlite",
     ];
     let said = announced(&server);
     assert_eq!(said.len(), names.len(), "{said:?}");

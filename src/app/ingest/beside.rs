@@ -1,14 +1,20 @@
-//! Folds a batch while the one before it is being written, where the database can (Postgres).
+//! Folds a batch while the one before it is being written.
 //!
 //! Two batches are under way at most. The second is read before the first is committed, so it is
 //! folded beside it only when it has nothing in common with it; else, and whenever somebody else
 //! came between, it waits and is folded by itself, which keeps all others away.
+//!
+//! On Postgres the second is written beside the first, and only its commit waits. SQLite lets one
+//! write at a time and its statements block the thread, so batches are written on a thread of
+//! their own there, one after the other.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +30,48 @@ use crate::store::{self, fold};
 /// How many batches are under way at once, at most.
 const LANES: usize = 2;
 
+/// Up to so many deliveries are folded by themselves on SQLite while none are being written: two
+/// smaller batches cost more together than one, and what a second connection has read of the file
+/// is void after each commit of the first.
+const FEW: usize = 64;
+
+/// Where batches are written.
+pub(super) struct Writes {
+    runtime: Handle,
+    /// Ends the thread of it, when it has one.
+    _thread: Option<oneshot::Sender<()>>,
+    few: usize,
+}
+
+impl Writes {
+    /// Where they are folded, each beside the one before, whatever its size.
+    pub(super) const fn here(runtime: Handle) -> Self {
+        Self {
+            runtime,
+            _thread: None,
+            few: 0,
+        }
+    }
+
+    /// On a thread of their own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn on_a_thread() -> std::io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_time().build()?;
+        let handle = runtime.handle().clone();
+        let (thread, ended) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("writes".to_owned())
+            .spawn(move || runtime.block_on(ended))?;
+        Ok(Self {
+            runtime: handle,
+            _thread: Some(thread),
+            few: FEW,
+        })
+    }
+}
+
 /// How many batches are folded by themselves after one that was overtaken: what such a one wrote
 /// was for nothing, and another node that is as busy would soon overtake the next.
 const CAUTIOUS: u32 = 16;
@@ -31,6 +79,7 @@ const CAUTIOUS: u32 = 16;
 /// The batches under way, and the connections they are folded on.
 pub(super) struct Lanes {
     app: Arc<App>,
+    writes: Writes,
     idle: Vec<Line>,
     under_way: VecDeque<UnderWay>,
     /// How many are to be folded by themselves from now on.
@@ -73,9 +122,10 @@ struct Prepared {
 }
 
 impl Lanes {
-    pub(super) fn new(app: Arc<App>) -> Self {
+    pub(super) fn new(app: Arc<App>, writes: Writes) -> Self {
         Self {
             app,
+            writes,
             idle: Vec::new(),
             under_way: VecDeque::new(),
             cautious: 0,
@@ -123,6 +173,9 @@ impl Lanes {
     /// Has a batch committed and answered: beside the one before it, or by itself.
     pub(super) async fn take(&mut self, batch: Batch) {
         self.have_room().await;
+        if self.under_way.is_empty() && batch.received.len() <= self.writes.few {
+            return self.app.write_batch(batch).await;
+        }
         match caught(self.prepare(&batch.received)).await {
             Ok(Some((line, prepared))) => return self.start(line, batch, prepared),
             Ok(None) => {}
@@ -151,10 +204,8 @@ impl Lanes {
             }
             self.idle.clear();
         }
-        match self.app.store.line().await? {
-            Some(line) => self.prepare_on(line, batch).await,
-            None => Ok(None),
-        }
+        let line = self.app.store.line().await?;
+        self.prepare_on(line, batch).await
     }
 
     async fn prepare_on(
@@ -163,6 +214,7 @@ impl Lanes {
         batch: &[Received],
     ) -> Result<Option<(Line, Prepared)>> {
         let prepared = self.folded(&mut line, batch).await?;
+        line.end_reading()?;
         if prepared.is_none() {
             self.idle.push(line);
             return Ok(None);
@@ -170,11 +222,12 @@ impl Lanes {
         Ok(prepared.map(|prepared| (line, prepared)))
     }
 
-    async fn folded(&self, line: &mut Line, batch: &[Received]) -> Result<Option<Prepared>> {
+    async fn folded(&mut self, line: &mut Line, batch: &[Received]) -> Result<Option<Prepared>> {
         let now_ms = self.app.now_ms();
         let ids = &*self.app.ids;
         let mut complete = BTreeSet::new();
         let (position, folded) = loop {
+            line.end_reading()?;
             let loaded = load(&mut line.db()?, batch, &complete).await?;
             let position = loaded.position;
             match Folded::of(batch, loaded, Context { now_ms, ids }) {
@@ -232,12 +285,10 @@ impl Lanes {
                 .after(prepared.folded.folding.events.len()),
             lock: line.lock(),
             ended: ended.clone(),
-            task: tokio::spawn(Arc::clone(&self.app).write_beside(
-                line,
-                batch,
-                prepared,
-                (before, ended),
-            )),
+            task: self
+                .writes
+                .runtime
+                .spawn(Arc::clone(&self.app).write_beside(line, batch, prepared, (before, ended))),
         };
         self.under_way.push_back(under_way);
     }
@@ -263,7 +314,7 @@ impl App {
         let now = (now_ms, &*self.ids);
         let events = folded.folding.events;
         let written = line.write(unwritten, events, expected, now);
-        let written = caught(async { Ok(written.await) }).await;
+        let written = caught(Box::pin(async { Ok(written.await) })).await;
         if let Some(before) = before {
             before.cancelled().await;
         }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::beside::Lanes;
+use super::beside::{Lanes, Writes};
 use super::{Answer, App, Error, Outcome, Received, Result, micros_since};
 use crate::app::error::chain;
 use crate::domain::delivery::{Reason, Timings};
@@ -76,7 +77,7 @@ impl Queue {
 }
 
 impl Writer {
-    /// Runs on a thread of its own, because on SQLite its statements block it, and on a runtime of
+    /// Runs on threads of its own, because on SQLite its statements block them, and on a runtime of
     /// its own, so that on Postgres it hears its connection itself; else another thread would, and
     /// wake it for each answer. The answer comes when it has stopped.
     ///
@@ -89,8 +90,13 @@ impl Writer {
     ) -> std::io::Result<oneshot::Receiver<()>> {
         let (stopped, done) = oneshot::channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
+        let writes = if app.store.blocks() {
+            Writes::on_a_thread()?
+        } else {
+            Writes::here(runtime.handle().clone())
+        };
         let run = move || {
-            runtime.block_on(self.run(app, stop));
+            runtime.block_on(self.serve(Lanes::new(app, writes), stop));
             let _ = stopped.send(());
         };
         std::thread::Builder::new()
@@ -100,9 +106,14 @@ impl Writer {
     }
 
     /// Folds what comes until the queue is closed and empty, or `stop` is given and it is empty.
-    pub async fn run(mut self, app: Arc<App>, mut stop: oneshot::Receiver<()>) {
+    /// It does so on the caller's runtime; the program has threads for it ([`Writer::start`]).
+    pub async fn run(self, app: Arc<App>, stop: oneshot::Receiver<()>) {
+        let writes = Writes::here(Handle::current());
+        self.serve(Lanes::new(app, writes), stop).await;
+    }
+
+    async fn serve(mut self, mut lanes: Lanes, mut stop: oneshot::Receiver<()>) {
         let mut jobs = Vec::with_capacity(BATCH);
-        let mut lanes = Lanes::new(app);
         loop {
             lanes.have_room().await;
             let more = tokio::select! {
@@ -113,7 +124,7 @@ impl Writer {
             if !more {
                 return lanes.finish().await;
             }
-            self.gather(&mut jobs, &lanes).await;
+            self.gather(&mut jobs, lanes.under_way()).await;
             while !jobs.is_empty() {
                 lanes.take(Batch::of(bounded(&mut jobs))).await;
             }
@@ -122,8 +133,8 @@ impl Writer {
 
     /// Waits for more while a batch is under way, which this one has to wait for anyway: until it
     /// is as large as that, or that is done.
-    async fn gather(&mut self, jobs: &mut Vec<Job>, lanes: &Lanes) {
-        let Some((size, ended)) = lanes.under_way() else {
+    async fn gather(&mut self, jobs: &mut Vec<Job>, under_way: Option<(usize, CancellationToken)>) {
+        let Some((size, ended)) = under_way else {
             return;
         };
         while jobs.len() < size {

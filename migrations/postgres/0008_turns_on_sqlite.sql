@@ -1,0 +1,2 @@
+-- Nothing: Postgres counts turns since the fifth version.
+SELECT 1;
