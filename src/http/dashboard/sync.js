@@ -82,7 +82,7 @@ export function watch(list) {
 export function load(list) {
   const wanted = () => live !== null && lists.has(list);
   return untilItWorks(async () => {
-    while (wanted() && await list.load() < start);
+    if (await list.load() < start && wanted()) await list.load();
   }, wanted);
 }
 
