@@ -134,3 +134,29 @@ impl From<SortKey> for super::sql::Arg {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, StatementStatus};
+
+    use super::*;
+
+    #[test]
+    fn sqlite_plans_a_kept_page_once() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch("CREATE TABLE t (a INTEGER); CREATE INDEX i ON t (a)")
+            .unwrap();
+        let planned_anew = |limit: &str| {
+            let sql = format!("SELECT a FROM t WHERE a > ? ORDER BY a{limit}");
+            let mut statement = db.prepare(&sql).unwrap();
+            for most in [10, 20, 10] {
+                let mut rows = statement.query((0, most)).unwrap();
+                assert!(rows.next().unwrap().is_none());
+            }
+            statement.get_status(StatementStatus::RePrepare)
+        };
+        assert_eq!(planned_anew(LIMIT), 0);
+        // With a SQLite that no longer does this, a plain parameter will do.
+        assert!(planned_anew(" LIMIT ?") > 0);
+    }
+}
