@@ -130,25 +130,15 @@ impl Line {
         now: (i64, &dyn Ids),
     ) -> Result<Vec<Event>> {
         match &mut self.0 {
-            Kind::File(line) => line.write(unwritten, events, expected, now).await,
+            Kind::File(line) => {
+                let mut tx = line.store.begin_batch().await?;
+                if events::position(&mut tx.db()).await? != expected.position {
+                    return Err(Error::Conflict(None));
+                }
+                tx.commit_with(unwritten, events, now.0, now.1).await
+            }
             Kind::Server(line) => line.write(unwritten, events, expected, now).await,
         }
-    }
-}
-
-impl OnFile {
-    async fn write(
-        &mut self,
-        unwritten: Unwritten,
-        events: Vec<NewEvent>,
-        expected: Expected,
-        (now_ms, ids): (i64, &dyn Ids),
-    ) -> Result<Vec<Event>> {
-        let mut tx = self.store.begin_batch().await?;
-        if events::position(&mut tx.db()).await? != expected.position {
-            return Err(Error::Conflict(None));
-        }
-        tx.commit_with(unwritten, events, now_ms, ids).await
     }
 }
 

@@ -35,6 +35,10 @@ const LANES: usize = 2;
 /// is void after each commit of the first.
 const FEW: usize = 64;
 
+/// How many batches are folded by themselves after one that was overtaken: what such a one wrote
+/// was for nothing, and another node that is as busy would soon overtake the next.
+const CAUTIOUS: u32 = 16;
+
 /// Where batches are written.
 pub(super) struct Writes {
     runtime: Handle,
@@ -71,10 +75,6 @@ impl Writes {
         })
     }
 }
-
-/// How many batches are folded by themselves after one that was overtaken: what such a one wrote
-/// was for nothing, and another node that is as busy would soon overtake the next.
-const CAUTIOUS: u32 = 16;
 
 /// The batches under way, and the connections they are folded on.
 pub(super) struct Lanes {
