@@ -37,9 +37,23 @@ macro_rules! record {
         }
     ) => {
         $(#[$meta])*
-        #[derive(serde::Deserialize, sqlx::FromRow)]
+        #[derive(serde::Deserialize)]
         $visibility struct $name {
             $($(#[$field_meta])* $field_visibility $field: $type,)*
+        }
+
+        // As sqlx's derive writes it, which would have sqlx and SQLite compiled twice: once more
+        // for the compiler, to check queries that nobody here asks it to check.
+        impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for $name
+        where
+            &'static str: sqlx::ColumnIndex<R>,
+            $($type: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,)*
+        {
+            fn from_row(row: &'r R) -> sqlx::Result<Self> {
+                Ok(Self {
+                    $($field: row.try_get(stringify!($field))?,)*
+                })
+            }
         }
 
         impl $crate::store::embedded::FromEmbedded for $name {
