@@ -5,7 +5,7 @@ use crate::store;
 
 /// How many events, or prospects while the index is first filled, one step takes at most: few
 /// enough that deliveries wait for some milliseconds only.
-const STEP: i64 = 250;
+const STEP: i64 = 500;
 
 impl App {
     /// Makes the search index ready to be filled.

@@ -14,8 +14,9 @@ use crate::app::{App, Error, Result};
 /// After each step deliveries have the database for themselves, so many times as long as it took.
 const REST: u32 = 12;
 
-/// The shortest rest, in which more events come together, and the one after a failure.
-const SHORT: Duration = Duration::from_millis(200);
+/// The shortest rest, in which more events come together, and the one after a failure. Twice as
+/// short makes each step half as long, but as many more deliveries wait for one.
+const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(5);
 
 /// Indexes until the program stops.
