@@ -9,7 +9,10 @@ use crate::support::faults::{Audience, People, expect_nothing_lost};
 use crate::support::on_each_database;
 use crate::support::sender::Sender;
 use crate::support::server::Server;
-use crate::support::soak::{Chance, Rounds, rate};
+use crate::support::soak::{Chance, Rounds, rate, scaled};
+
+/// Up to so many deliveries are folded by themselves there.
+const FEW: usize = 64;
 
 on_each_database![
     twenty_kills_amid_load_lose_nothing_and_repeat_nothing,
@@ -49,6 +52,36 @@ async fn twenty_kills_amid_load_lose_nothing_and_repeat_nothing(database: Databa
     // The clients went through it too, rather than joining at the end.
     let disconnects = audience.disconnects();
     assert!(disconnects.iter().all(|n| *n >= 3), "{disconnects:?}");
+}
+
+/// On `SQLite` the program folds beside the batch being written only when many come at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_amid_large_batches_lose_nothing_and_repeat_nothing() {
+    const SENDERS: usize = 4 * FEW;
+    let mut chance = Chance::new();
+    let mut server = Server::start_to_restart(Database::sqlite());
+    let people = People::of(&server.api()).await;
+    let mut audience = Audience::join(&server.url, &people).await;
+    let sender = Sender::rush(server.api(), &chance, SENDERS);
+    for _ in 0..scaled(6, 40) {
+        let answers = SENDERS + usize::try_from(chance.below(200)).unwrap();
+        sender.advance(answers).await;
+        sleep(chance.ms_below(20)).await;
+        server.kill();
+        server.restart();
+    }
+    sender.advance(40).await;
+    let token = &people.admin.token;
+    let kept = server.api().all("/api/deliveries", token).await;
+    let sizes = kept.iter().map(|kept| &kept["timings"]["batchSize"]);
+    let large = sizes.filter(|size| size.as_u64() > u64::try_from(FEW).ok());
+    let large = large.count();
+    assert!(
+        large > 2 * FEW,
+        "{large} of {} came in large batches",
+        kept.len()
+    );
+    expect_nothing_lost(sender, &server, &people, &mut audience).await;
 }
 
 async fn a_first_start_that_is_killed_leaves_a_database_that_starts(database: Database) {

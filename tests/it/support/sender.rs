@@ -16,7 +16,7 @@ use super::payload::{Booking, routing_form};
 use super::server::PATIENCE;
 use super::soak::Chance;
 
-/// How many posts are under way at once.
+/// How many posts are under way at once, where a test does not say.
 pub const WORKERS: usize = 24;
 
 /// How long one post waits for its answer.
@@ -37,6 +37,8 @@ struct Sent {
 #[derive(Debug)]
 struct Story {
     chance: Chance,
+    /// Whether most who book are new and do nothing more.
+    newcomers: bool,
     bookings: u32,
     waiting: Vec<usize>,
     sent: Vec<Sent>,
@@ -68,6 +70,10 @@ impl Story {
     /// What one person does: books, moves, cancels, does not come.
     fn chain(&mut self) -> Vec<Value> {
         let first = self.bookings + 1;
+        if self.newcomers && self.chance.below(200) > 0 {
+            self.bookings = first;
+            return vec![Booking::new(first, &format!("new{first}@example.org")).created()];
+        }
         let moves = u32::try_from(self.chance.below(3)).unwrap();
         let last = first + moves;
         self.bookings = last;
@@ -111,8 +117,25 @@ pub struct Sender {
 impl Sender {
     /// Begins to post to these servers, so many deliveries a second.
     pub fn start(apis: &[Api], chance: &Chance, rate: u64) -> Self {
+        let period = Duration::from_micros(1_000_000 / rate);
+        Self::at_work(apis, chance, WORKERS, period, false)
+    }
+
+    /// Begins to post as fast as it can, so many at once, most of them first bookings.
+    pub fn rush(api: Api, chance: &Chance, workers: usize) -> Self {
+        Self::at_work(&[api], chance, workers, Duration::from_micros(100), true)
+    }
+
+    fn at_work(
+        apis: &[Api],
+        chance: &Chance,
+        workers: usize,
+        period: Duration,
+        newcomers: bool,
+    ) -> Self {
         let story = Arc::new(Mutex::new(Story {
             chance: chance.clone(),
+            newcomers,
             bookings: 0,
             waiting: Vec::new(),
             sent: Vec::new(),
@@ -125,11 +148,10 @@ impl Sender {
             progress: Arc::default(),
             workers: JoinSet::new(),
         };
-        let workers = u64::try_from(WORKERS).unwrap();
-        for n in 0..WORKERS {
+        for n in 0..workers {
             let (api, story) = (apis[n % apis.len()].clone(), Arc::clone(&this.story));
             let (stopping, progress) = (Arc::clone(&this.stopping), Arc::clone(&this.progress));
-            let mut pace = interval(Duration::from_micros(1_000_000 * workers / rate));
+            let mut pace = interval(period * u32::try_from(workers).unwrap());
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             this.workers.spawn(async move {
                 while !stopping.load(Ordering::Relaxed) {
