@@ -43,7 +43,7 @@ const TOO_LONG: i64 = 160_000;
 
 /// So much of the file is on its way to the disk at once, in bytes. A commit waits for whatever
 /// is on its way before it; with all of a copied log there, it did so for many milliseconds. Half
-/// as much gains a single sender nothing more, and costs many senders more than it gains them.
+/// as much gained a single sender nothing more.
 const SLICE: u64 = 512 << 10;
 
 /// A large file goes in so many larger slices: most of it has not changed.

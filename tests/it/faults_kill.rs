@@ -11,9 +11,6 @@ use crate::support::sender::Sender;
 use crate::support::server::Server;
 use crate::support::soak::{Chance, Rounds, rate, scaled};
 
-/// Up to so many deliveries are folded by themselves there.
-const FEW: usize = 64;
-
 on_each_database![
     twenty_kills_amid_load_lose_nothing_and_repeat_nothing,
     a_first_start_that_is_killed_leaves_a_database_that_starts,
@@ -57,6 +54,8 @@ async fn twenty_kills_amid_load_lose_nothing_and_repeat_nothing(database: Databa
 /// On `SQLite` the program folds beside the batch being written only when many come at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_amid_large_batches_lose_nothing_and_repeat_nothing() {
+    /// Up to so many deliveries are folded by themselves while none are being written.
+    const FEW: usize = 64;
     const SENDERS: usize = 4 * FEW;
     let mut chance = Chance::new();
     let mut server = Server::start_to_restart(Database::sqlite());
@@ -74,8 +73,9 @@ async fn kills_amid_large_batches_lose_nothing_and_repeat_nothing() {
     let token = &people.admin.token;
     let kept = server.api().all("/api/deliveries", token).await;
     let sizes = kept.iter().map(|kept| &kept["timings"]["batchSize"]);
-    let large = sizes.filter(|size| size.as_u64() > u64::try_from(FEW).ok());
-    let large = large.count();
+    let large = sizes
+        .filter(|size| size.as_u64() > u64::try_from(FEW).ok())
+        .count();
     assert!(
         large > 2 * FEW,
         "{large} of {} came in large batches",
