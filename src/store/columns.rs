@@ -10,7 +10,7 @@ use super::dialect;
 use super::error::{Error, Result};
 use super::events::Expected;
 use super::inserts::{Insert, Unwritten};
-use super::sql::{self, Arg};
+use super::sql::{self, Arg, answered};
 use crate::domain::event::Seq;
 
 /// The values of one column.
@@ -236,7 +236,7 @@ impl Statement {
         let sql = AssertSqlSafe(format!("WITH {parts} SELECT {answer}"));
         let query = sqlx::query_scalar(sql);
         let query = self.scalars.into_iter().fold(query, Query::bind);
-        Ok(bound(query, self.columns).fetch_one(c).await?)
+        answered(bound(query, self.columns).fetch_one(c)).await
     }
 }
 

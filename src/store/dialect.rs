@@ -2,7 +2,7 @@
 //! telling other nodes. Everything else is one text for both.
 
 use std::fs::OpenOptions;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,16 +11,18 @@ use std::time::Duration;
 
 use sqlx::migrate::MigrateDatabase;
 use sqlx::pool::PoolOptions;
-use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{ConnectOptions, Connection, Postgres, Sqlite};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::checkpoint::Disk;
 use super::embedded;
 use super::error::{Error, Result};
 use super::held;
 use super::migrations;
+use super::sql::ANSWER;
 use crate::domain::ids::{Ids, UuidV7};
 
 /// Takes `$1` positions of the event log. It stands last but for the events themselves, so that
@@ -134,6 +136,10 @@ pub(super) const PRAGMAS: [(&str, &str); 5] = [
 /// How long a request waits for a connection before it fails.
 pub(super) const ACQUIRE: Duration = Duration::from_secs(5);
 
+/// How long a connection to Postgres may take to say that it lives. Less than half of [`ACQUIRE`],
+/// so that who meets a dead one gets another.
+const PULSE: Duration = Duration::from_secs(2);
+
 /// The pools of an open database.
 #[derive(Debug, Clone)]
 pub(super) enum Pools {
@@ -232,7 +238,13 @@ async fn open_postgres(url: &str) -> Result<Pools> {
         .options([(NODE, UuidV7::new().new_id(0).as_str())])
         .statement_cache_capacity(STATEMENT_CACHE)
         .disable_statement_logging();
-    let pool = pool::<Postgres>(16);
+    // Instead of the pool's own questions, which wait for ever: on a line that was cut without a word
+    // they would keep the places of all connections.
+    let pool = pool::<Postgres>(16)
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(lives(connection, PULSE)))
+        // A statement that nobody waits for any more may still be running, and keeps its place.
+        .after_release(|connection, _| Box::pin(lives(connection, ANSWER)));
     let connected = match pool.clone().connect_with(options.clone()).await {
         Err(error) if is_missing_database(&error) => {
             create_postgres(url).await?;
@@ -249,6 +261,13 @@ async fn open_postgres(url: &str) -> Result<Pools> {
         deliveries,
         others,
     })
+}
+
+/// Asks a connection whether it lives; an error has the pool drop it.
+async fn lives(connection: &mut PgConnection, within: Duration) -> sqlx::Result<bool> {
+    let answer = timeout(within, connection.ping()).await;
+    answer.unwrap_or_else(|_| Err(io::Error::from(ErrorKind::TimedOut).into()))?;
+    Ok(true)
 }
 
 /// Another node may create it at the same moment; that is as good.

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::dialect;
 use super::error::Result;
+use super::sql::answered;
 
 /// The writer's statements are few and look rows up by index. Planned anew each time, as Postgres
 /// would because it sees the arrays' lengths, they take twice as long; and a plan made for an
@@ -63,13 +64,13 @@ impl Transaction {
         }
         // A kept connection may have died since; a new one tells whether the database has.
         if let Some(mut kept) = slot.take()
-            && kept.execute(dialect::BEGIN_FOLD_POSTGRES).await.is_ok()
+            && begin(&mut kept).await.is_ok()
         {
             let connection = Some(kept);
             return Ok(Self { slot, connection });
         }
         let mut fresh = connect(pool).await?;
-        fresh.execute(dialect::BEGIN_FOLD_POSTGRES).await?;
+        begin(&mut fresh).await?;
         let connection = Some(fresh);
         Ok(Self { slot, connection })
     }
@@ -83,8 +84,13 @@ impl Transaction {
 
     /// Makes it durable and keeps the connection for the next one.
     pub(super) async fn commit(mut self) -> Result<()> {
-        self.connection().execute("COMMIT").await?;
+        answered(self.connection().execute("COMMIT")).await?;
         *self.slot = self.connection.take();
         Ok(())
     }
+}
+
+async fn begin(connection: &mut PgConnection) -> Result<()> {
+    answered(connection.execute(dialect::BEGIN_FOLD_POSTGRES)).await?;
+    Ok(())
 }

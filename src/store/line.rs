@@ -24,7 +24,7 @@ use super::error::{Error, Result};
 use super::events::{self, Expected};
 use super::held;
 use super::inserts::Unwritten;
-use super::sql::Db;
+use super::sql::{Db, answered};
 use crate::domain::event::{Event, NewEvent};
 use crate::domain::ids::{Id, Ids};
 
@@ -67,10 +67,8 @@ impl Line {
         let mut connection = held::connect(pool).await?;
         // As good as any other that nobody else has.
         let lock = RandomState::new().hash_one(()).cast_signed() >> 1;
-        sqlx::query(dialect::LOCK_POSTGRES)
-            .bind(lock)
-            .execute(&mut connection)
-            .await?;
+        let take = sqlx::query(dialect::LOCK_POSTGRES).bind(lock);
+        answered(take.execute(&mut connection)).await?;
         let pool = pool.clone();
         Ok(Self(Kind::Server(OnServer {
             connection,

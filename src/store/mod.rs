@@ -33,7 +33,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
+use sqlx::pool::{PoolConnection, PoolOptions};
+use sqlx::postgres::{PgListener, PgPool};
 use sqlx::{Postgres, Sqlite, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -45,6 +46,7 @@ use crate::domain::ids::Ids;
 use dialect::Pools;
 use inserts::Unwritten;
 use line::Line;
+use sql::answered;
 
 /// An open database.
 #[derive(Debug, Clone)]
@@ -194,16 +196,10 @@ impl Store {
         let Pools::Postgres { pool, others, .. } = &self.pools else {
             return Ok(None);
         };
-        let mut listener = sqlx::postgres::PgListener::connect_with(pool).await?;
-        let node = sqlx::query_scalar(dialect::WHICH_NODE);
-        let node = node.fetch_one(&mut listener).await?;
-        listener.listen(dialect::EVENTS_CHANNEL).await?;
-        sqlx::query(dialect::GREET_POSTGRES)
-            .execute(&mut listener)
-            .await?;
+        let (hints, node) = answered(hear(pool)).await?;
         let others = Arc::clone(others);
         Ok(Some(Listener {
-            hints: listener,
+            hints,
             node,
             others,
         }))
@@ -239,14 +235,28 @@ impl Store {
     }
 }
 
-async fn begin(pool: &sqlx::PgPool, sql: &'static str) -> Result<Transaction<'static, Postgres>> {
-    Ok(pool.begin_with(sql).await?)
+async fn begin(pool: &PgPool, sql: &'static str) -> Result<Transaction<'static, Postgres>> {
+    answered(pool.begin_with(sql)).await
+}
+
+/// Listens, and answers the node's own name. The connection is not of the pool: a listener that is
+/// dropped talks to the database once more, without a limit, and would keep the place of another.
+async fn hear(pool: &PgPool) -> sqlx::Result<(PgListener, Option<String>)> {
+    let options = (*pool.connect_options()).clone();
+    let own = PoolOptions::new().max_connections(1);
+    let mut listener = PgListener::connect_with(&own.connect_lazy_with(options)).await?;
+    let node = sqlx::query_scalar(dialect::WHICH_NODE);
+    let node = node.fetch_one(&mut listener).await?;
+    listener.listen(dialect::EVENTS_CHANNEL).await?;
+    let greet = sqlx::query(dialect::GREET_POSTGRES);
+    greet.execute(&mut listener).await?;
+    Ok((listener, node))
 }
 
 /// Hears from other nodes.
 #[derive(Debug)]
 pub struct Listener {
-    hints: sqlx::postgres::PgListener,
+    hints: PgListener,
     node: Option<String>,
     others: Arc<AtomicBool>,
 }
@@ -260,7 +270,7 @@ impl Listener {
     /// [`Error::Database`] when the connection is lost.
     pub async fn look_around(&mut self) -> Result<bool> {
         let others = sqlx::query_scalar(dialect::OTHERS_POSTGRES);
-        let others = others.fetch_one(&mut self.hints).await?;
+        let others = answered(others.fetch_one(&mut self.hints)).await?;
         self.others.store(others, Ordering::Relaxed);
         Ok(others)
     }
@@ -386,7 +396,7 @@ impl Tx {
         match self {
             Self::Sqlite(tx, _turn) => tx.commit().await?,
             Self::Embedded(tx, _turn) => tx.commit()?,
-            Self::Postgres(tx, _turn) => tx.commit().await?,
+            Self::Postgres(tx, _turn) => answered(tx.commit()).await?,
             Self::Held(tx, _turn) => tx.commit().await?,
         }
         Ok(committed)

@@ -1,12 +1,37 @@
 //! Runs one SQL text on either database. Every statement of the store goes through here, so the
 //! text must hold on both: `$n` placeholders, no functions that only one of them has.
 
+use std::io;
+use std::time::Duration;
+
 use bytes::Bytes;
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr, SqlStr, SqliteConnection};
+use tokio::time::timeout;
 
 use super::embedded;
 use super::error::{Error, Result};
 use super::record::Record;
+
+/// How long Postgres may take to answer a statement.
+pub(super) const ANSWER: Duration = Duration::from_secs(20);
+
+/// Waits for Postgres, at most [`ANSWER`]. A line that was cut without a word to either side looks
+/// like a database that thinks: it would be waited for until the kernel gives it up, a quarter of an
+/// hour later, or for ever where something in between goes on confirming what is sent. The connection
+/// must not be used again; the pool finds that out ([`super::dialect`]).
+///
+/// # Errors
+/// [`Error::Database`] when the statement fails or is not answered in time.
+pub(super) fn answered<T>(
+    answer: impl Future<Output = sqlx::Result<T>> + Send,
+) -> impl Future<Output = Result<T>> + Send {
+    // In a box, which all that wait for a statement would be larger by else, twice over.
+    let answer = timeout(ANSWER, Box::pin(answer));
+    async {
+        let in_time = answer.await;
+        Ok(in_time.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?)
+    }
+}
 
 /// A connection to either database.
 #[derive(Debug)]
@@ -85,8 +110,7 @@ impl Db<'_> {
                 .await?
                 .rows_affected(),
             Self::Embedded(c) => c.execute(sql.as_str(), [args.as_slice()])?,
-            Self::Postgres(c) => bound!(sqlx::query(sql), args)
-                .execute(&mut **c)
+            Self::Postgres(c) => answered(bound!(sqlx::query(sql), args).execute(&mut **c))
                 .await?
                 .rows_affected(),
         };
@@ -111,9 +135,7 @@ impl Db<'_> {
             }
             Self::Embedded(c) => c.fetch(sql.as_str(), [args.as_slice()])?,
             Self::Postgres(c) => {
-                bound!(sqlx::query_as(sql), args)
-                    .fetch_all(&mut **c)
-                    .await?
+                answered(bound!(sqlx::query_as(sql), args).fetch_all(&mut **c)).await?
             }
         };
         Ok(rows)
@@ -164,7 +186,7 @@ impl Db<'_> {
             }
             Self::Postgres(c) => {
                 let sql = AssertSqlSafe(sql.replace(KEYS, "= ANY($1)"));
-                Ok(sqlx::query_as(sql).bind(keys).fetch_all(&mut **c).await?)
+                answered(sqlx::query_as(sql).bind(keys).fetch_all(&mut **c)).await
             }
             Self::Sqlite(_) => self.fetch_in_chunks(sql, &keys).await,
         }
@@ -188,7 +210,7 @@ impl Db<'_> {
             let query = lists
                 .into_iter()
                 .fold(sqlx::query_as(sql), sqlx::query::QueryAs::bind);
-            return Ok(query.fetch_all(&mut **c).await?);
+            return answered(query.fetch_all(&mut **c)).await;
         }
         let mut found = Vec::new();
         for (sql, keys) in parts {
@@ -297,7 +319,7 @@ async fn fetch_as_json<const N: usize>(
     let query = lists
         .into_iter()
         .fold(sqlx::query_as(sql), sqlx::query::QueryAs::bind);
-    let rows: Vec<(i64, String)> = query.fetch_all(connection).await?;
+    let rows: Vec<(i64, String)> = answered(query.fetch_all(connection)).await?;
     for (set, row) in rows {
         let set = usize::try_from(set).ok().and_then(|set| found.get_mut(set));
         set.ok_or(Error::Corrupt("an answer"))?.push(row);

@@ -122,3 +122,33 @@ async fn a_node_that_stands_still_does_not_hold_up_the_others() {
     let kept = two.api().all("/api/deliveries", &people.admin.token).await;
     assert_eq!(kept.len(), bodies.len() + 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_connections_to_postgres_are_forgotten_makes_new_ones() {
+    let chance = Chance::new();
+    let one = Server::start(Database::postgres().await);
+    let people = People::of(&one.api()).await;
+    let (_, address) = one.database.url.split_once('@').unwrap();
+    let (address, _) = address.split_once('/').unwrap();
+    let line = Proxy::start(address).await;
+    let through = line.url.trim_start_matches("http://");
+    let two = Server::start(Database {
+        url: one.database.url.replace(address, through),
+        ..one.database.clone()
+    });
+    let mut audience = Audience::join(&two.url, &people).await;
+    let sender = Sender::start(&[one.api(), two.api()], &chance, rate());
+    sender.advance(40).await;
+    line.forget();
+    // An edit has the turn of all others, and so has to end too.
+    let path = format!("/api/users/{}", people.admin.id);
+    let name = json!({ "name": "Ada" });
+    let rename = || async { two.api().patch(&path, &people.admin.token, &name).await };
+    let deadline = Instant::now() + PATIENCE;
+    while rename().await.status != 200 {
+        assert!(Instant::now() < deadline, "nothing can be edited any more");
+    }
+    sender.advance(40).await;
+    expect_nothing_lost(sender, &one, &people, &mut audience).await;
+    assert_eq!(two.api().get("/readyz", "").await.status, 200);
+}

@@ -15,7 +15,7 @@ use super::super::dialect::Pools;
 use super::super::error::{Error, Result};
 use super::super::inserts::Insert;
 use super::super::record::record;
-use super::super::sql::{Arg, Db, args};
+use super::super::sql::{Arg, Db, answered, args};
 use super::super::{Store, Tx, migrations};
 use crate::domain::email::Email;
 use crate::domain::event::Seq;
@@ -201,7 +201,7 @@ async fn snapshot(pools: &Pools) -> Result<Tx> {
         Pools::Sqlite { read, .. } => Tx::Sqlite(read.begin_with("BEGIN").await?, None),
         Pools::Postgres { pool, .. } => {
             let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-            Tx::Postgres(pool.begin_with(begin).await?, None)
+            Tx::Postgres(answered(pool.begin_with(begin)).await?, None)
         }
     })
 }

@@ -13,10 +13,22 @@ enum Line {
     /// It carries what is sent. Each time it comes up again it has another number, so that no
     /// connection outlives a cut that it did not notice.
     Up(u32),
+    /// As `Up`, and those that were there before carry nothing any more, without being told.
+    Forgetful(u32),
     /// What either side sends is taken and goes nowhere; neither side is told.
     Silent,
     /// Connections are reset, and new ones too.
     Down,
+}
+
+impl Line {
+    /// The number of the connections that it carries.
+    fn number(self) -> Option<u32> {
+        match self {
+            Self::Up(number) | Self::Forgetful(number) => Some(number),
+            Self::Silent | Self::Down => None,
+        }
+    }
 }
 
 /// A proxy, with every connection that goes through it.
@@ -56,13 +68,19 @@ impl Proxy {
         *self.target.lock().unwrap() = address(url);
     }
 
+    /// Has every connection carry nothing any more, without a word to either side, while new ones
+    /// work: what a firewall does that has forgotten them.
+    pub fn forget(&self) {
+        self.line.send_modify(|line| {
+            *line = Line::Forgetful(line.number().expect("it is up") + 1);
+        });
+    }
+
     /// Cuts every connection for a while: at first what is sent is lost without a word, as on a
     /// dead line, then both sides are told.
     pub async fn cut(&self, silent: Duration, down: Duration) {
         let before = self.line.send_replace(Line::Silent);
-        let Line::Up(times) = before else {
-            panic!("it is cut already");
-        };
+        let times = before.number().expect("it is cut already");
         tokio::time::sleep(silent).await;
         self.line.send_replace(Line::Down);
         tokio::time::sleep(down).await;
@@ -76,10 +94,9 @@ fn address(url: &str) -> String {
 
 async fn carry(mut client: TcpStream, target: String, line: watch::Receiver<Line>) {
     let _ = client.set_zero_linger();
-    let own = *line.borrow();
-    if !matches!(own, Line::Up(_)) {
+    let Some(own) = line.borrow().number() else {
         return;
-    }
+    };
     let Ok(mut server) = TcpStream::connect(target).await else {
         return;
     };
@@ -93,7 +110,11 @@ async fn carry(mut client: TcpStream, target: String, line: watch::Receiver<Line
         let back = pump(&mut from_server, &mut to_client, &line, own);
         tokio::select! {
             () = async { tokio::join!(up, back); } => {}
-            _ = down.wait_for(|line| *line != own && *line != Line::Silent) => return,
+            _ = down.wait_for(|line| match line {
+                Line::Up(number) => *number != own,
+                Line::Down => true,
+                Line::Silent | Line::Forgetful(_) => false,
+            }) => return,
         }
     }
     // Both ended by themselves: the last bytes are to arrive.
@@ -105,11 +126,11 @@ async fn pump(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),
     line: &watch::Receiver<Line>,
-    own: Line,
+    own: u32,
 ) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        if *line.borrow() == own && to.write_all(&buffer[..n]).await.is_err() {
+        if line.borrow().number() == Some(own) && to.write_all(&buffer[..n]).await.is_err() {
             return;
         }
     }
