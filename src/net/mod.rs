@@ -29,6 +29,10 @@ pub struct Limits {
     pub body: Duration,
     /// How long nothing may come of a body that is not all there.
     pub body_pause: Duration,
+    /// How many bytes of bodies may be there that have not come whole, beside 16 KiB of
+    /// each. When there are more, who has been at it for longest has to go: a body that is meant
+    /// to arrive takes moments.
+    pub bodies: u64,
     /// How long a connection may be kept between requests. Longer than proxies keep theirs (60 s
     /// is usual), so that none is closed as it is used again.
     pub idle: Duration,
@@ -44,6 +48,7 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             body: Duration::from_mins(1),
             body_pause: Duration::from_secs(10),
+            bodies: 128 << 20,
             idle: Duration::from_secs(75),
             connections: usize::MAX,
             strangers: 16_384,

@@ -151,6 +151,7 @@ where
             }
         }
         let piece = self.gathered.split().freeze();
+        self.peer.took(piece.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -41,6 +41,8 @@ struct State {
     read_ms: AtomicU64,
     /// How many bytes the kernel has taken.
     written: AtomicU64,
+    /// How many bytes of a body were handed on that has not come whole.
+    arrived: AtomicU64,
     known: AtomicBool,
     cut: AtomicBool,
     reader: AtomicWaker,
@@ -66,6 +68,8 @@ pub(super) struct Table {
     epoch: Instant,
     /// As of the last sweep: exact enough, and free to read.
     now_ms: AtomicU64,
+    /// The bytes of all bodies that have not come whole.
+    arriving: AtomicU64,
     rooms: Mutex<Rooms>,
     counts: Connections,
 }
@@ -76,6 +80,7 @@ impl Table {
             limits,
             epoch: Instant::now(),
             now_ms: AtomicU64::new(0),
+            arriving: AtomicU64::new(0),
             rooms: Mutex::default(),
             counts,
         })
@@ -113,6 +118,7 @@ impl Table {
             since_ms: AtomicU64::new(now_ms),
             read_ms: AtomicU64::new(now_ms),
             written: AtomicU64::new(0),
+            arrived: AtomicU64::new(0),
             known: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             reader: AtomicWaker::new(),
@@ -135,6 +141,24 @@ impl Table {
         oldest.cut_off();
         self.counts.cut(Cut::Full);
         true
+    }
+
+    /// Cuts off who has been sending a body for longest, a stranger if there is one.
+    fn shed(&self) {
+        let rooms = self.rooms();
+        let all = rooms.strangers.values().chain(rooms.known.values());
+        let slowest = all
+            .filter(|state| state.arrived.load(Ordering::Relaxed) > 0)
+            .min_by_key(|state| {
+                let known = state.known.load(Ordering::Relaxed);
+                (known, state.since_ms.load(Ordering::Relaxed))
+            });
+        if let Some(slowest) = slowest {
+            slowest.let_go();
+            if slowest.cut_off() {
+                self.counts.cut(Cut::Full);
+            }
+        }
     }
 
     fn count(&self, rooms: &Rooms) {
@@ -196,6 +220,12 @@ impl State {
         }
     }
 
+    /// Its body is whole, or nobody waits for it any more.
+    fn let_go(&self) {
+        let bytes = self.arrived.swap(0, Ordering::Relaxed);
+        self.table.arriving.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// Answers whether it was not cut off already.
     fn cut_off(&self) -> bool {
         let first = !self.cut.swap(true, Ordering::AcqRel);
@@ -251,8 +281,19 @@ impl Peer {
         self.0.enter(if body { Phase::Body } else { Phase::Busy });
     }
 
+    /// Notes that so many bytes of a body were handed on that has not come whole.
+    pub(super) fn took(&self, bytes: u64) {
+        let Self(state) = self;
+        state.arrived.fetch_add(bytes, Ordering::Relaxed);
+        let before = state.table.arriving.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes > state.table.limits.bodies {
+            state.table.shed();
+        }
+    }
+
     /// Notes that a request is here as a whole.
     pub(super) fn received(&self) {
+        self.0.let_go();
         if self.0.is(Phase::Body) {
             self.0.enter(Phase::Busy);
         }

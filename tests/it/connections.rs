@@ -320,6 +320,37 @@ async fn sockets_that_never_authenticate_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_bodies_take_too_much_room_who_began_first_has_to_go() {
+    let site = Site::start(Limits {
+        bodies: 200 << 10,
+        ..Limits::default()
+    })
+    .await;
+    let large = site.signed(&vec![b' '; 80 << 10]);
+    let (most, rest) = large.split_at(70 << 10);
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let mut stream = site.connect().await;
+        stream.write_all(most).await.unwrap();
+        all.push(stream);
+    }
+    site.until(&cut("full"), |n| n >= 1.0).await;
+    let mut all = all.into_iter();
+    assert_ne!(answer(&mut all.next().unwrap()).await, Some(202));
+    for mut stream in all {
+        stream.write_all(rest).await.unwrap();
+        assert_eq!(answer(&mut stream).await, Some(202));
+    }
+    // What has come whole takes no room any more.
+    for n in 0..4 {
+        site.post(n).await;
+        let mut stream = site.connect().await;
+        assert_eq!(ask(&mut stream, &large).await, Some(202));
+    }
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_finishes_what_runs_and_waits_for_nobody_who_says_nothing() {
     let app = TestApp::sqlite().await;
     let (started, release) = (CancellationToken::new(), CancellationToken::new());

@@ -9,7 +9,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
 
 use crate::support::api::{Api, SignedIn};
@@ -24,6 +23,7 @@ use crate::support::soak::scaled;
 on_each_database![
     a_flood_of_bad_signatures_costs_no_room_and_no_delivery,
     connections_that_lead_nowhere_cost_no_delivery,
+    large_bodies_that_stop_short_cost_little_memory_and_no_delivery,
 ];
 
 /// The largest body that is taken.
@@ -31,11 +31,10 @@ const MIB: usize = 1 << 20;
 
 /// Posts bookings one by one while the flood lasts, at least so many, and answers how long each
 /// took.
-async fn deliver(api: &Api, from: u32, at_least: u32, flood: Option<&JoinHandle<()>>) -> Duration {
+async fn deliver(api: &Api, from: u32, at_least: u32, flooded: impl Fn() -> bool) -> Duration {
     let mut took = Vec::new();
     for n in from.. {
-        let goes_on = flood.is_some_and(|flood| !flood.is_finished());
-        if !goes_on && n >= from + at_least {
+        if !flooded() && n >= from + at_least {
             break;
         }
         let started = Instant::now();
@@ -79,7 +78,7 @@ async fn a_flood_of_bad_signatures_costs_no_room_and_no_delivery(database: Datab
     let server = Server::start(database);
     let api = server.api();
     let admin = api.admin().await;
-    let quiet = deliver(&api, 1, 40, None).await;
+    let quiet = deliver(&api, 1, 40, || false).await;
     let (memory, disk) = (resident_mib(server.pid()), mib_on_disk(&server.database));
     let floods = [
         (
@@ -97,7 +96,7 @@ async fn a_flood_of_bad_signatures_costs_no_room_and_no_delivery(database: Datab
     let mut from = 1000;
     for (posts, body, expected) in floods {
         let flood = tokio::spawn(post_unsigned(api.clone(), posts, body, expected));
-        let flooded = deliver(&api, from, 10, Some(&flood)).await;
+        let flooded = deliver(&api, from, 10, || !flood.is_finished()).await;
         flood.await.unwrap();
         expect_as_quick(flooded, quiet);
         from += 100_000;
@@ -142,7 +141,7 @@ async fn connections_that_lead_nowhere_cost_no_delivery(database: Database) {
     let mut server = Server::start(database);
     let api = server.api();
     let address = server.url.trim_start_matches("http://").to_owned();
-    let quiet = deliver(&api, 1, 40, None).await;
+    let quiet = deliver(&api, 1, 40, || false).await;
     let memory = resident_mib(server.pid());
     let mut idle = Vec::new();
     for (_, beginning) in (0..connections).zip(BEGINNINGS.iter().cycle()) {
@@ -160,7 +159,7 @@ async fn connections_that_lead_nowhere_cost_no_delivery(database: Database) {
         }
         idle
     });
-    let flooded = deliver(&api, 1000, scaled(40, 2000), None).await;
+    let flooded = deliver(&api, 1000, scaled(40, 2000), || false).await;
     expect_as_quick(flooded, quiet);
     let _idle = slow.await.unwrap();
     let grown = resident_mib(server.pid()).saturating_sub(memory);
@@ -168,4 +167,29 @@ async fn connections_that_lead_nowhere_cost_no_delivery(database: Database) {
     let (code, took) = server.terminate();
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+async fn large_bodies_that_stop_short_cost_little_memory_and_no_delivery(database: Database) {
+    let server = Server::start(database);
+    let api = server.api();
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let quiet = deliver(&api, 1, 40, || false).await;
+    let memory = resident_mib(server.pid());
+    let head = "POST /webhooks/calendly HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n";
+    let short = [head.as_bytes(), &vec![b' '; MIB - 1]].concat();
+    let flood = tokio::spawn(async move {
+        let mut all = Vec::new();
+        for _ in 0..scaled(800, 3000) {
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            // Some are cut off while they send.
+            let _ = stream.write_all(&short).await;
+            all.push(stream);
+        }
+        all
+    });
+    let flooded = deliver(&api, 1000, 10, || !flood.is_finished()).await;
+    let _held = flood.await.unwrap();
+    expect_as_quick(flooded, quiet);
+    let grown = resident_mib(server.pid()).saturating_sub(memory);
+    assert!(grown < 300, "{grown} MiB more");
 }
