@@ -258,18 +258,20 @@ impl App {
             return Err(Error::Unauthenticated("invalid_credentials"));
         };
         self.guard.succeeded(&email_key, address);
-        self.begin_session(&id, &email_key, &hash).await
+        self.begin_session(&id, &hash).await
     }
 
     /// Begins a session, unless the password was changed while it was being verified.
-    async fn begin_session(&self, user_id: &Id, email_key: &str, hash: &str) -> Result<SignedIn> {
+    async fn begin_session(&self, user_id: &Id, hash: &str) -> Result<SignedIn> {
         let now_ms = self.now_ms();
         let session = self.new_id();
         let mut tx = self.store.begin().await?;
-        let present = store::users::password_hash(&mut tx.db(), email_key).await?;
+        let wrong = Error::Unauthenticated("invalid_credentials");
+        if !store::users::hold(&mut tx.db(), user_id, hash).await? {
+            return Err(wrong);
+        }
         let user = store::users::find(&mut tx.db(), user_id).await?;
-        let user = user.filter(|_| present.is_some_and(|(_, present)| present == hash));
-        let user = user.ok_or(Error::Unauthenticated("invalid_credentials"))?;
+        let user = user.ok_or(wrong)?;
         let expires_ms = now_ms + SESSION_MS;
         store::sessions::insert(&mut tx.db(), &session, user_id, now_ms, expires_ms).await?;
         let signed_in = self.issue(&mut tx, &session, user, now_ms).await?;

@@ -84,6 +84,17 @@ pub async fn password_hash(db: &mut Db<'_>, email_key: &str) -> Result<Option<(I
     Ok(row.map(|(id, hash)| (Id::from_stored(id), hash)))
 }
 
+/// Keeps others from changing a user until the transaction ends, if its password is still this one;
+/// answers whether it is.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn hold(db: &mut Db<'_>, id: &Id, password_hash: &str) -> Result<bool> {
+    // A look would see what is there while somebody else is about to commit another one.
+    let sql = "UPDATE app_user SET password_hash = $2 WHERE id = $1 AND password_hash = $2";
+    Ok(db.execute(sql, args![id, password_hash]).await? > 0)
+}
+
 /// How many users there are.
 ///
 /// # Errors

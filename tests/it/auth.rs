@@ -1,6 +1,8 @@
 //! Signing in and out: sessions, their tokens, the refresh cookie, and guessing slowed down.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -11,6 +13,8 @@ use bookbell::app::{App, Settings};
 use bookbell::domain::ids::UuidV7;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 use crate::support::app::{ADMIN, Reply, TestApp};
@@ -334,4 +338,22 @@ on_both! {
         assert_eq!(tried, 5);
         assert!(replies.iter().all(|reply| [401, 429].contains(&reply.status.as_u16())));
     }
+}
+
+#[tokio::test]
+async fn who_signs_in_while_the_password_is_being_changed_is_not_let_in() {
+    let app = TestApp::postgres().await;
+    let mut change = PgConnection::connect(&app.database.url).await.unwrap();
+    let begin = "BEGIN; UPDATE app_user SET password_hash = 'another'";
+    sqlx::raw_sql(begin).execute(&mut change).await.unwrap();
+    let mut signing_in = pin!(login(&app, ADMIN.0, ADMIN.1));
+    let waiting = "SELECT COUNT(*) FROM pg_stat_activity \
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while app.database.numbers(waiting).await != [1] {
+        let moment = Duration::from_millis(20);
+        let answered = timeout(moment, &mut signing_in).await;
+        assert!(answered.is_err(), "it waits for nobody");
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut change).await.unwrap();
+    signing_in.await.problem(401, "invalid_credentials");
 }
