@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -12,6 +12,9 @@ use crate::store;
 
 /// How often to look while deliveries are written.
 const PACE: Duration = Duration::from_millis(200);
+
+/// How often to look while nothing happens.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How long the log may get before it is copied while deliveries are still being written, in
 /// pages of 4 KiB: 48 MB. A longer log is copied more cheaply, because pages that change again and
@@ -26,7 +29,12 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
 
 async fn keep_short(app: &App) {
     let mut head = app.log.watch_head();
-    while head.changed().await.is_ok() {
+    // Not every write is an event: refusals are written, and what is forgotten.
+    while timeout(LOOK, head.changed())
+        .await
+        .unwrap_or(Ok(()))
+        .is_ok()
+    {
         loop {
             sleep(PACE).await;
             let written = head.has_changed().unwrap_or_default();

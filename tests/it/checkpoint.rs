@@ -4,12 +4,16 @@ use std::time::{Duration, Instant};
 
 use bookbell::app::App;
 use bookbell::domain::ids::UuidV7;
+use bookbell::jobs::checkpoint;
 use bookbell::store::{Store, Tx, settings};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::support::app::TestApp;
 use crate::support::database::Database;
 use crate::support::payload::Booking;
 use crate::support::process::writes_of_this_thread;
+use crate::support::server::PATIENCE;
 
 async fn book(app: &TestApp, people: std::ops::Range<u32>) {
     for n in people {
@@ -45,12 +49,35 @@ async fn a_long_read_holds_up_neither_the_copying_nor_those_who_write() {
     book(&app, 6..9).await;
     // SQLite would wait five seconds for whoever reads.
     assert!(begun.elapsed() < Duration::from_secs(4));
-    drop(reading);
+    // Not dropped: it would end at some later time.
+    reading.commit(Vec::new(), 0, &UuidV7::new()).await.unwrap();
     let wal = app.app.store.wal().await.unwrap().unwrap();
     assert!(wal.copied < wal.pages, "{wal:?}");
     app.app.store.checkpoint().await.unwrap();
     let wal = app.app.store.wal().await.unwrap().unwrap();
     assert_eq!(wal.copied, wal.pages);
+}
+
+#[tokio::test]
+async fn what_is_written_without_an_event_is_copied_too() {
+    let app = TestApp::sqlite().await;
+    let job = checkpoint::run(app.app.clone(), CancellationToken::new());
+    let job = tokio::spawn(job);
+    let mut tx = app.app.store.begin().await.unwrap();
+    settings::put(&mut tx.db(), "nothing", "much")
+        .await
+        .unwrap();
+    tx.commit(Vec::new(), 0, &UuidV7::new()).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let wal = app.app.store.wal().await.unwrap().unwrap();
+        if wal.copied == wal.pages {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{wal:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    job.abort();
 }
 
 #[tokio::test]
