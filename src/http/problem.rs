@@ -74,6 +74,7 @@ pub(super) type Answer = Result<Response, Problem>;
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
+        let unavailable = error.is_unavailable();
         match error {
             Error::Invalid(faults) => invalid(&faults),
             Error::Unauthenticated(code) => {
@@ -112,6 +113,9 @@ impl From<Error> for Problem {
             }
             Error::Internal(source) => {
                 tracing::error!(error = chain(&*source), "a request failed");
+                if unavailable {
+                    return Error::Busy.into();
+                }
                 let detail =
                     "the request could not be carried out; the cause is in the server's log";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use axum::http::Method;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
 
 use crate::support::app::Reply;
 use crate::support::cluster::Cluster;
@@ -125,6 +125,13 @@ async fn a_locked_file_refuses_deliveries_until_it_is_let_go() {
             .await
             .unwrap();
         expect_trouble(&server, &sender).await;
+        // Sooner than SQLite gives up waiting for the lock, which is five seconds.
+        let said = timeout(Duration::from_secs(4), readiness(&server)).await;
+        assert_eq!(said.expect("it is not said in time").status, 503);
+        let prospect = json!({ "email": "noor@example.org" });
+        let api = server.api();
+        let edit = api.post("/api/prospects", &people.admin.token, &prospect);
+        edit.await.problem(503, "busy");
         sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
         until_ready(&server, true).await;
     }

@@ -345,6 +345,6 @@ on_both! {
         app.advance_ms(11_000);
         client.send(get.clone(), "/readyz", "", None).await.expect(503);
         app.app.store.close(std::time::Duration::from_secs(5)).await;
-        client.send(get, "/api/prospects", "", None).await.expect(500);
+        client.send(get, "/api/prospects", "", None).await.expect(503);
     }
 }
