@@ -265,7 +265,7 @@ impl App {
             meaning: Err(Reason::ProcessingFailed),
             ..received.clone()
         };
-        let mut answers = self.fold(std::slice::from_ref(&held)).await?;
+        let mut answers = self.fold_caught(std::slice::from_ref(&held)).await?;
         answers.pop().ok_or(Error::Busy)
     }
 
