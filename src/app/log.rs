@@ -227,15 +227,19 @@ impl Log {
             }
             tail.head
         };
-        // Another offer may have announced a later head already.
+        self.announce(head);
+        for event in &ended {
+            self.dispatch_internal(event);
+        }
+    }
+
+    /// Wakes those who wait for the head. Another may have announced a later one already.
+    fn announce(&self, head: Seq) {
         self.head.send_if_modified(|known| {
             let grows = head > *known;
             *known = head.max(*known);
             grows
         });
-        for event in &ended {
-            self.dispatch_internal(event);
-        }
     }
 
     /// Forgets what the database no longer keeps, up to and with position `floor`.
@@ -259,6 +263,8 @@ impl Log {
             floor: head,
             ..Tail::default()
         };
+        drop(tail);
+        self.announce(head);
     }
 
     /// Whether memory reaches from `since` to the head.

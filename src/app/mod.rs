@@ -148,6 +148,32 @@ impl App {
         Ok(())
     }
 
+    /// Lets the log begin past all that clients may have heard. The database has lost what was
+    /// committed last, as by a failover to a copy that was behind, and would give the same
+    /// positions to other events; those who have heard the first ones would miss them.
+    async fn begin_log_anew(&self, known: Seq) -> Result<()> {
+        let mut tx = self.store.begin_fold().await?;
+        // Another node may have noticed too; or what was read was a copy that is behind.
+        let head = head(&mut tx.db()).await?;
+        if head >= known {
+            return Ok(());
+        }
+        store::events::begin_at(&mut tx.db(), self.past(known)).await?;
+        self.commit(tx, Vec::new()).await?;
+        tracing::error!(
+            head,
+            known,
+            "the database has lost events that were committed; all clients are told to reload"
+        );
+        Ok(())
+    }
+
+    /// A position past what any client has heard that may know of `seq`: a log grows by far less
+    /// than an event a millisecond.
+    fn past(&self, seq: Seq) -> Seq {
+        seq.saturating_add(1_000_000).max(self.now_ms())
+    }
+
     /// Reads the part of the log that is not in memory yet; the follower calls it whenever the
     /// log may have grown.
     ///
@@ -155,12 +181,18 @@ impl App {
     /// When the database cannot be read.
     pub async fn catch_up(&self) -> Result<()> {
         const STEP: i64 = 1000;
-        let mut reader = self.store.read().await?;
-        let floor = store::events::extent(&mut reader.db()).await?.floor;
-        if self.log.head() < floor {
-            // This node slept longer than events are kept; its sockets are told to reload.
-            self.log.restart(floor);
+        // Asked first: what is known here was committed before.
+        let known = self.log.head();
+        let mut extent = self.extent().await?;
+        if extent.head < known {
+            self.begin_log_anew(known).await?;
+            extent = self.extent().await?;
         }
+        if self.log.head() < extent.floor {
+            // This node slept longer than events are kept; its sockets are told to reload.
+            self.log.restart(extent.floor);
+        }
+        let mut reader = self.store.read().await?;
         loop {
             let events = store::events::after(&mut reader.db(), self.log.head(), STEP).await?;
             let last = i64::try_from(events.len()).unwrap_or(STEP) < STEP;

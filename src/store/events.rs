@@ -243,6 +243,17 @@ async fn read(db: &mut Db<'_>, sql: Sql) -> Result<Vec<Event>> {
     Ok(rows.into_iter().map(Event::from).collect())
 }
 
+/// Lets the log begin anew behind a position: whoever asks for what comes after an earlier one is
+/// told to reload.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn begin_at(db: &mut Db<'_>, seq: Seq) -> Result<()> {
+    let sql = "UPDATE event_log SET head_seq = $1, floor_seq = $1 WHERE id = 1";
+    db.execute(sql, args![seq]).await?;
+    Ok(())
+}
+
 /// When the oldest event that is kept was committed, in milliseconds since the Unix epoch.
 ///
 /// # Errors

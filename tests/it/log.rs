@@ -84,4 +84,25 @@ on_both! {
         let all = app.get_as(&token, "/api/events").await.expect(200);
         assert_eq!(all["items"].as_array().unwrap().len(), 1);
     }
+
+    async fn where_the_database_goes_back_the_log_begins_past_what_was_heard(app: TestApp) {
+        for n in 1..=3 {
+            app.deliver(&Booking::new(n, &format!("p{n}@example.com")).created()).await.expect(200);
+        }
+        let back = "DELETE FROM event WHERE seq > 4; UPDATE event_log SET head_seq = 4 WHERE id = 1";
+        app.database.execute(back).await;
+        app.app.catch_up().await.unwrap();
+        let begins = app.app.log.head();
+        assert!(begins > 1_000_000, "{begins}");
+        for heard in [4, 6, 8] {
+            let path = format!("/api/events?since={heard}");
+            app.get(&path).await.problem(410, "resync");
+        }
+        app.deliver(&Booking::new(4, "p4@example.com").created()).await.expect(200);
+        let seqs: Vec<i64> = after(&app.app.store, 0).await.iter().map(|event| event.seq).collect();
+        assert_eq!(seqs[4..], [begins + 1, begins + 2]);
+        // Once is enough.
+        app.app.catch_up().await.unwrap();
+        assert_eq!(app.app.log.head(), begins + 2);
+    }
 }

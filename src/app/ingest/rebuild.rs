@@ -144,16 +144,15 @@ impl App {
     }
 
     async fn begin_rebuild(&self, source: &mut Db<'_>) -> Result<()> {
-        // Past what any client of the source or of another rebuild has heard: a log grows by far
-        // less than an event a millisecond.
+        // Past what any client of the source or of another rebuild has heard.
         let head = store::events::extent(source).await?.head;
-        let begins = head.saturating_add(1_000_000).max(self.now_ms());
+        let begins = self.past(head);
         let mut tx = self.store.begin_fold().await?;
         if !archive::is_vacant(&mut tx.db()).await? {
             return Err(Error::conflict("not_empty", "the database is not empty"));
         }
         archive::carry_over(source, &mut tx.db()).await?;
-        archive::begin_log_at(&mut tx.db(), begins).await?;
+        store::events::begin_at(&mut tx.db(), begins).await?;
         self.commit(tx, Vec::new()).await?;
         self.log.restart(begins);
         Ok(())

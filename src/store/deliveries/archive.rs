@@ -18,7 +18,6 @@ use super::super::record::record;
 use super::super::sql::{Arg, Db, answered, args};
 use super::super::{Store, Tx, migrations};
 use crate::domain::email::Email;
-use crate::domain::event::Seq;
 use crate::domain::ids::Id;
 
 /// The tables of which a database that is rebuilt must have no row yet.
@@ -334,17 +333,6 @@ async fn carry(target: &mut Db<'_>, head: &'static str, rows: Vec<Vec<Arg>>) -> 
         rows,
     };
     target.insert(vec![insert]).await
-}
-
-/// Lets the event log of an empty database begin behind a position: whoever asks for what comes
-/// after an earlier one is told to reload.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn begin_log_at(db: &mut Db<'_>, seq: Seq) -> Result<()> {
-    let sql = "UPDATE event_log SET head_seq = $1, floor_seq = $1 WHERE id = 1";
-    db.execute(sql, args![seq]).await?;
-    Ok(())
 }
 
 /// Whether a rebuild of this database was begun and not finished.
