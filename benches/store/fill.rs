@@ -72,7 +72,12 @@ const MADE: &str = "CREATE TEMPORARY TABLE made AS
              WHEN i % 20 < 18 THEN 'qualified' WHEN i < 50000 THEN 'won' ELSE 'lost' END AS status,
         CASE WHEN i < 20000 THEN 'import' WHEN i % 50 = 0 THEN 'manual' ELSE 'calendly' END
             AS source
-    FROM scattered JOIN first ON first.k = r % 10 JOIN last ON last.k = r / 10 % 10";
+    FROM scattered JOIN first ON first.k = r % 10 JOIN last ON last.k = r / 10 % 10
+    ORDER BY i";
+
+/// Those that were taken in before are older than what is made now, as their numbers say.
+const OLDER: &str = "UPDATE prospect SET created_ms = {began} + {from} * 1000 - 1,
+    updated_ms = {began} + {from} * 1000 - 1 WHERE created_ms > {began} + {from} * 1000";
 
 /// Takes in the one booking that is copied, and makes the users.
 pub(crate) async fn template(app: &App) -> anyhow::Result<()> {
@@ -87,7 +92,7 @@ pub(crate) async fn up_to(url: &str, from: u64, to: u64) -> anyhow::Result<()> {
     if from == 1 {
         script.push(users());
     }
-    script.push(MADE.to_owned());
+    script.extend([OLDER.to_owned(), MADE.to_owned()]);
     // An index is made in a fraction of the time that a million insertions take.
     let indexes = indexes(url).await?;
     script.extend(indexes.iter().map(|(name, _)| format!("DROP INDEX {name}")));

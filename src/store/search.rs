@@ -17,10 +17,10 @@ use serde::Deserialize;
 
 use super::error::{Error, Result};
 use super::listing::{Filter, Runs, Scope};
-use super::paging::{self, Found, Page, Position};
+use super::paging::{self, Direction, Found, Page, Position};
 use super::prospects;
 use super::record::record;
-use super::sorting::Sort;
+use super::sorting::{Sort, positions};
 use super::sql::{Db, Sql, args};
 use super::{dialect, events};
 use crate::domain::event::Seq;
@@ -49,8 +49,12 @@ struct Engine {
     forget: Option<&'static str>,
     /// Forgets those that the log names and that are gone.
     forget_gone: Option<&'static str>,
-    hits: &'static str,
+    /// The first hits that it comes to: by number, where prospects have one, those with the
+    /// smallest, or the greatest.
+    hits: [&'static str; 2],
     pending: &'static str,
+    /// A prospect's number.
+    number: &'static str,
 }
 
 const FTS5: Engine = Engine {
@@ -62,9 +66,14 @@ const FTS5: Engine = Engine {
         "DELETE FROM prospect_search WHERE rowid IN (SELECT n FROM prospect WHERE id IN {keys})",
     ),
     forget_gone: None,
-    hits: "n IN (SELECT n FROM (SELECT rowid AS n FROM prospect_search \
-        WHERE prospect_search MATCH ? LIMIT ?)",
+    hits: [
+        "n IN (SELECT n FROM (SELECT rowid AS n FROM prospect_search \
+            WHERE prospect_search MATCH ? ORDER BY rowid LIMIT ?)",
+        "n IN (SELECT n FROM (SELECT rowid AS n FROM prospect_search \
+            WHERE prospect_search MATCH ? ORDER BY rowid DESC LIMIT ?)",
+    ],
     pending: " UNION ALL SELECT n FROM prospect WHERE id IN (",
+    number: "SELECT n, ",
 };
 
 const PG_TRGM: Engine = Engine {
@@ -81,9 +90,10 @@ const PG_TRGM: Engine = Engine {
         "DELETE FROM prospect_search WHERE prospect_id IN {keys} \
          AND NOT EXISTS (SELECT 1 FROM prospect WHERE prospect.id = prospect_search.prospect_id)",
     ),
-    hits: "id IN (SELECT id FROM (SELECT prospect_id AS id FROM prospect_search \
-        WHERE text LIKE ? LIMIT ?) AS found",
+    hits: ["id IN (SELECT id FROM (SELECT prospect_id AS id FROM prospect_search \
+        WHERE text LIKE ? LIMIT ?) AS found"; 2],
     pending: " UNION ALL SELECT id FROM prospect WHERE id IN (",
+    number: "SELECT CAST(NULL AS BIGINT) AS n, ",
 };
 
 impl Engine {
@@ -229,15 +239,21 @@ pub(super) async fn list(
 ) -> Result<Found<Prospect>> {
     let query = query(db, text).filter(|_| runs.known > SMALL);
     let hits = match query {
-        Some(query) => hits(db, runs.filter, text, &query).await?,
+        Some(query) => hits(db, runs.filter, text, &query, sort).await?,
         None => None,
     };
-    let at_least = match hits {
-        Some(Hits { keys, all: true }) => return gathered(db, keys, sort, page).await,
-        Some(Hits { keys, all: false }) => i64::try_from(keys.len()).unwrap_or(GATHERED),
-        None => count(db, runs, text).await?,
+    let (at_least, foreseen) = match hits {
+        Some(Hits { keys, rest: None }) => return gathered(db, keys, sort, page).await,
+        Some(hits) => (
+            i64::try_from(hits.keys.len()).unwrap_or(GATHERED),
+            before_rest(db, runs, text, hits, sort, &page).await?,
+        ),
+        None => (count(db, runs, text).await?, None),
     };
-    let items = runs.read(db, Some(text), sort, &page).await?;
+    let items = match foreseen {
+        Some(items) => items,
+        None => runs.read(db, Some(text), sort, &page).await?,
+    };
     let shown = i64::try_from(items.len()).unwrap_or(i64::MAX);
     let total = at_least.max(shown);
     Ok(Found { items, total })
@@ -247,6 +263,7 @@ record! {
     /// A hit, by what lists are sorted by.
     #[derive(Debug)]
     struct Hit {
+        n: Option<i64>,
         id: String,
         created_ms: i64,
         updated_ms: i64,
@@ -261,12 +278,28 @@ record! {
 /// Hits of the index that have the text and fit the filter.
 struct Hits {
     keys: Vec<Hit>,
-    /// Whether these are all.
-    all: bool,
+    /// Where others may be; `None` when these are all.
+    rest: Option<Rest>,
+}
+
+/// Hits that were not gathered.
+enum Rest {
+    /// Among the prospects with smaller numbers.
+    Below(i64),
+    /// Among those with greater ones.
+    Above(i64),
+    /// Anywhere.
+    Anywhere,
 }
 
 /// Asks the index; `None` while it is not ready.
-async fn hits(db: &mut Db<'_>, filter: &Filter, text: &str, query: &str) -> Result<Option<Hits>> {
+async fn hits(
+    db: &mut Db<'_>,
+    filter: &Filter,
+    text: &str,
+    query: &str,
+    sort: Sort,
+) -> Result<Option<Hits>> {
     let state = state(db).await?;
     if state.filled_id.is_some() || state.indexed_seq < events::extent(db).await?.floor {
         return Ok(None);
@@ -278,14 +311,17 @@ async fn hits(db: &mut Db<'_>, filter: &Filter, text: &str, query: &str) -> Resu
     let ids: BTreeSet<String> = pending.into_iter().map(|(_, id)| id).collect();
     let unsure = ids.len();
     let engine = Engine::of(db);
-    let mut sql = Sql::new(
-        "SELECT id, created_ms, updated_ms, name_key, search_text, owner_id, status, source \
-         FROM prospect",
+    let mut sql = Sql::new(engine.number);
+    sql.push(
+        "id, created_ms, updated_ms, name_key, search_text, owner_id, status, source FROM prospect",
+        args![],
     );
-    sql.filter(engine.hits, args![query, GATHERED + 1]);
+    let ascending = sort == Sort::Created(Direction::Ascending);
+    let first = engine.hits[usize::from(!ascending)];
+    sql.filter(first, args![query, GATHERED + 1]);
     if !ids.is_empty() {
         sql.push(engine.pending, args![]);
-        sql.push_list(ids.into_iter().map(Into::into).collect());
+        sql.push_list(ids.iter().map(|id| id.as_str().into()).collect());
         sql.push(")", args![]);
     }
     sql.push(")", args![]);
@@ -293,8 +329,51 @@ async fn hits(db: &mut Db<'_>, filter: &Filter, text: &str, query: &str) -> Resu
     let mut keys: Vec<Hit> = db.fetch(sql, args).await?;
     // A hit whose prospect is gone is no row; the log still names each such prospect.
     let all = keys.len() + unsure <= usize::try_from(GATHERED).unwrap_or(usize::MAX);
+    let indexed = keys.iter().filter(|hit| !ids.contains(&hit.id));
+    let numbers = indexed.filter_map(|hit| hit.n);
+    let rest = if ascending {
+        numbers.max().map(Rest::Above)
+    } else {
+        numbers.min().map(Rest::Below)
+    };
     keys.retain(|hit| hit.search_text.contains(text) && hit.fits(filter));
-    Ok(Some(Hits { keys, all }))
+    let rest = (!all).then(|| rest.unwrap_or(Rest::Anywhere));
+    Ok(Some(Hits { keys, rest }))
+}
+
+/// The page of a list by creation, if it lies before all hits that were not gathered. Prospects
+/// are numbered as they are made, so it nearly always does; but clocks differ, and may be set
+/// back. So as far as to the end of the page those of other numbers are compared too.
+async fn before_rest(
+    db: &mut Db<'_>,
+    runs: &Runs<'_>,
+    text: &str,
+    Hits { keys, rest }: Hits,
+    sort: Sort,
+    page: &Page,
+) -> Result<Option<Vec<Prospect>>> {
+    // The sign keeps SQLite from reading by number instead of in the list's order.
+    let (others, number) = match (sort, rest) {
+        (Sort::Created(_), Some(Rest::Below(number))) => ("+n < ?", number),
+        (Sort::Created(_), Some(Rest::Above(number))) => ("+n > ?", number),
+        _ => return Ok(None),
+    };
+    let found = keys.into_iter().map(|hit| hit.position(sort)).collect();
+    let mut found = first(found, sort, page);
+    let full = i64::try_from(found.len()).is_ok_and(|found| found > page.limit);
+    let Some(last) = found.last().filter(|_| full) else {
+        return Ok(None);
+    };
+    let mut sql = Sql::new(sort.select());
+    runs.gather(&mut sql);
+    sort.order().begin(&mut sql, page);
+    sql.filter(sort.not_behind(), args![last.key.clone(), last.id.as_str()]);
+    sql.filter(others, args![number]);
+    compare(&mut sql, text);
+    sort.order().end(&mut sql, page.limit + 1);
+    found.extend(positions(db, sort, sql).await?);
+    let found = first(found, sort, page);
+    prospects::by_positions(db, found).await.map(Some)
 }
 
 /// The page of hits that are all known.
@@ -305,14 +384,20 @@ async fn gathered(
     page: Page,
 ) -> Result<Found<Prospect>> {
     let total = i64::try_from(hits.len()).unwrap_or(GATHERED);
-    let mut found: Vec<Position> = hits.into_iter().map(|hit| hit.position(sort)).collect();
+    let found = hits.into_iter().map(|hit| hit.position(sort)).collect();
+    let found = first(found, sort, &page);
+    let items = prospects::by_positions(db, found).await?;
+    Ok(Found { items, total })
+}
+
+/// What a page shows of all that was found, with one more when there are more.
+fn first(mut found: Vec<Position>, sort: Sort, page: &Page) -> Vec<Position> {
     if let Some(last) = &page.after {
         found.retain(|at| sort.compare(at, last) == Ordering::Greater);
     }
     found.sort_by(|a, b| sort.compare(a, b));
     found.truncate(usize::try_from(page.limit + 1).unwrap_or_default());
-    let items = prospects::by_positions(db, found).await?;
-    Ok(Found { items, total })
+    found
 }
 
 impl Hit {

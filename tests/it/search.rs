@@ -180,6 +180,26 @@ on_both! {
         assert_eq!(seen, 1050);
     }
 
+    async fn a_search_that_finds_very_many_keeps_the_order_whatever_the_numbers(app: TestApp) {
+        crowd(&app).await;
+        index(&app).await;
+        let first = async |sort: &str| {
+            let query = format!("search=zola&limit=3&sort={sort}");
+            found(&app, app.admin_token(), &query).await.0
+        };
+        let crowd = |numbers: [u32; 3]| numbers.map(|n| format!("crowd{n}@x.example"));
+        assert_eq!(first("-createdAt").await, crowd([2099, 2097, 2095]));
+        assert_eq!(first("createdAt").await, crowd([1, 3, 5]));
+        // As with clocks that were set back, or differ between nodes.
+        let late = "UPDATE prospect SET created_ms = 5000 WHERE email = 'crowd1@x.example'";
+        let early = "UPDATE prospect SET created_ms = -1 WHERE email = 'crowd2099@x.example'";
+        for sql in [late, early] {
+            app.database.execute(sql).await;
+        }
+        assert_eq!(first("-createdAt").await, crowd([1, 2097, 2095]));
+        assert_eq!(first("createdAt").await, crowd([2099, 3, 5]));
+    }
+
     async fn an_index_that_slept_longer_than_the_log_reaches_is_filled_again(app: TestApp) {
         crowd(&app).await;
         index(&app).await;
