@@ -3,16 +3,50 @@
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// The form in which search compares text: lower case, without accents.
+/// Lower-case letters that Unicode does not take apart into a plain one and a mark, and how they
+/// are spelled by who does not have them on the keyboard. `filter.js` has the same, and a
+/// migration has brought what was stored before to this form: a letter more needs another one.
+const PLAIN: [(char, &str); 22] = [
+    ('ß', "ss"),
+    ('æ', "ae"),
+    ('œ', "oe"),
+    ('ø', "o"),
+    ('đ', "d"),
+    ('ð', "d"),
+    ('ħ', "h"),
+    ('ı', "i"),
+    ('ł', "l"),
+    ('ŋ', "n"),
+    ('ŧ', "t"),
+    ('þ', "th"),
+    ('ə', "e"),
+    ('ɓ', "b"),
+    ('ɖ', "d"),
+    ('ɗ', "d"),
+    ('ɛ', "e"),
+    ('ɔ', "o"),
+    ('ƙ', "k"),
+    ('ɲ', "n"),
+    ('ƴ', "y"),
+    // The same letter at the end of a word.
+    ('ς', "σ"),
+];
+
+/// The form in which search compares text: lower case, without accents, in plain letters.
 #[must_use]
 pub fn search_key(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    text.nfkd()
-        .filter(|c| !is_combining_mark(*c))
-        .flat_map(char::to_lowercase)
-        .collect()
+    let unmarked = text.nfkd().filter(|c| !is_combining_mark(*c));
+    let mut key = String::with_capacity(text.len());
+    for c in unmarked.flat_map(char::to_lowercase) {
+        match PLAIN.iter().find(|(letter, _)| *letter == c) {
+            Some((_, plain)) => key.push_str(plain),
+            None => key.push(c),
+        }
+    }
+    key
 }
 
 /// Splits a name typed into one field at its first white space: `("Mary", Some("Ann Smith"))`.
@@ -110,7 +144,28 @@ mod tests {
     #[test]
     fn search_ignores_case_and_accents() {
         assert_eq!(search_key("Émile ZOLÀ"), "emile zola");
-        assert_eq!(search_key("Łukasz"), "łukasz");
+        assert_eq!(search_key("İzmir"), "izmir");
+    }
+
+    #[test]
+    fn search_knows_letters_that_unicode_does_not_take_apart() {
+        for (name, key) in [
+            ("Søren", "soren"),
+            ("Łukasz", "lukasz"),
+            ("ĐẶNG", "dang"),
+            ("Ægir", "aegir"),
+            ("Œuvre", "oeuvre"),
+            ("Işık", "isik"),
+            ("Þór", "thor"),
+            ("Höfði", "hofdi"),
+            ("Straße", "strasse"),
+            ("STRAẞE", "strasse"),
+            ("Əliyev", "eliyev"),
+            ("Ɗangote", "dangote"),
+        ] {
+            assert_eq!(search_key(name), key);
+        }
+        assert_eq!(search_key("ΚΩΣΤΑΣ"), search_key("Κώστας"));
     }
 
     #[test]

@@ -57,6 +57,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0008_turns_on_sqlite.sql"),
         include_str!("../../migrations/postgres/0008_turns_on_sqlite.sql"),
     ),
+    (
+        9,
+        "plain_letters",
+        include_str!("../../migrations/sqlite/0009_plain_letters.sql"),
+        include_str!("../../migrations/postgres/0009_plain_letters.sql"),
+    ),
 ];
 
 /// Where a database keeps which it has had: sqlx's own name.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use axum::http::Method;
+use bookbell::domain::text::search_key;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -85,6 +86,35 @@ async fn play(scenario: &str, database: Database) {
         last = report;
     }
     assert_eq!(last, json!({ "type": "done", "scenario": scenario }));
+}
+
+#[test]
+fn the_page_searches_in_the_form_the_program_does() {
+    let texts = [
+        "Émile ZOLÀ",
+        "Søren",
+        "Łukasz",
+        "ĐẶNG",
+        "Ægir",
+        "Œuvre",
+        "Işık",
+        "Þór Höfði",
+        "STRAẞE ﬁ",
+        "ħ ŋ ŧ ə Ɓ ɖ Ɗ ɛ Ɔ ƙ Ɲ ƴ",
+        "ΚΩΣΤΑΣ",
+    ];
+    // Node takes a file that ends in .js and has no package for CommonJS, so the text is imported.
+    let script = "const [, page, texts] = process.argv; \
+        const { searchKey } = await import('data:text/javascript,' + encodeURIComponent(page)); \
+        console.log(JSON.stringify(JSON.parse(texts).map(searchKey)));";
+    let node = std::process::Command::new("node")
+        .args(["--input-type=module", "-e", script, &text("filter.js")])
+        .arg(json!(texts).to_string())
+        .output()
+        .unwrap();
+    let keys: Value = serde_json::from_slice(&node.stdout).unwrap_or_default();
+    let told = String::from_utf8_lossy(&node.stderr);
+    assert_eq!(keys, json!(texts.map(search_key)), "{told}");
 }
 
 /// What a browser gets, with these headers.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bookbell::domain::text::search_key;
 use bookbell::store::paging::Page;
 use bookbell::store::prospects::{Filter, Sort, list};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -13,6 +14,7 @@ use crate::support::server::Server;
 
 on_each_database![
     what_the_first_version_kept_is_there_and_counted,
+    what_was_kept_is_searched_in_plain_letters,
     each_migration_of_what_is_there_is_announced,
 ];
 
@@ -105,6 +107,37 @@ async fn what_the_first_version_kept_is_there_and_counted(database: Database) {
     assert_eq!(deleted.is_err(), database.is_sqlite());
 }
 
+async fn what_was_kept_is_searched_in_plain_letters(database: Database) {
+    // As the eighth version left it, its search index filled.
+    let before = "straße æ œ ø đ ð ħ ı ł ŋ ŧ þ ə ɓ ɖ ɗ ɛ ɔ ƙ ɲ ƴ κωστας ł";
+    first_version(&database).await;
+    let store = bookbell::store::Store::open(&database.url).await.unwrap();
+    drop(store);
+    let letters = format!(
+        "UPDATE prospect SET search_text = '{before}', name_key = '{}' WHERE id = 'p1'; \
+         UPDATE search_index SET filled_id = NULL; DELETE FROM _sqlx_migrations WHERE version = 9",
+        "æ".repeat(200)
+    );
+    database.execute(&letters).await;
+    let store = bookbell::store::Store::open(&database.url).await.unwrap();
+    let mut reader = store.read().await.unwrap();
+    let sql = "SELECT search_text, name_key FROM prospect ORDER BY id";
+    let rows: Vec<(String, String)> = reader.db().fetch(sql, Vec::new()).await.unwrap();
+    let expected = [
+        (search_key(before), "ae".repeat(100)),
+        ("b@x.example".to_owned(), "b".to_owned()),
+    ];
+    assert_eq!(rows, expected);
+    assert!(rows[0].0.starts_with("strasse ae oe o d d h i l n t th "));
+    let sql = "SELECT filled_id FROM search_index";
+    let filled: Vec<(Option<String>,)> = reader.db().fetch(sql, Vec::new()).await.unwrap();
+    assert_eq!(
+        filled,
+        [(Some(String::new()),)],
+        "the index is not filled anew"
+    );
+}
+
 async fn each_migration_of_what_is_there_is_announced(database: Database) {
     first_version(&database).await;
     let mut server = Server::start(database);
@@ -121,6 +154,7 @@ async fn each_migration_of_what_is_there_is_announced(database: Database) {
         "runs",
         "names",
         "turns_on_sqlite",
+        "plain_letters",
     ];
     let said = announced(&server);
     assert_eq!(said.len(), names.len(), "{said:?}");

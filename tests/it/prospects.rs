@@ -311,7 +311,7 @@ on_both! {
         app.patch(&path_of(&first), &json!({ "notes": "x" })).await.expect(200);
         for (query, expected) in [
             ("sort=-createdAt", "dacb"), ("", "dacb"), ("sort=createdAt", "bcad"),
-            ("sort=-updatedAt", "bdac"), ("sort=name", "abcd"),
+            ("sort=-updatedAt", "bdac"), ("sort=name", "abdc"),
         ] {
             let order: String =
                 emails(&app, query).await.iter().map(|email| &email[..1]).collect();

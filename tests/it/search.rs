@@ -78,6 +78,8 @@ on_both! {
             json!({ "email": "c@three.example", "company": "100% Wool_Co (\\!)" }),
             json!({ "email": "d@four.example", "company": "ÅNGSTRÖM \"Q\" AND", "lastname": "O'Neill*" }),
             json!({ "email": "e@five.example", "company": "żółw łódka" }),
+            json!({ "email": "f@six.example", "firstname": "Søren", "lastname": "Þór Höfði" }),
+            json!({ "email": "g@seven.example", "firstname": "Κώστας", "lastname": "Straße" }),
         ] {
             app.post("/api/prospects", &body).await.expect(201);
         }
@@ -91,7 +93,10 @@ on_both! {
             ("l_c", "c@three.example"), ("(\\!)", "c@three.example"), ("\\!)", "c@three.example"),
             ("angstrom", "d@four.example"), ("o'neill*", "d@four.example"), ("\"q\"", "d@four.example"),
             ("\" and", "d@four.example"), ("l*\n", "d@four.example"), ("łód", "e@five.example"),
-            ("żołw", "e@five.example"), ("ZOŁ", "e@five.example"),
+            ("żołw", "e@five.example"), ("ŻÓŁW", "e@five.example"),
+            ("zolw lodka", "e@five.example"), ("soren thor hofdi", "f@six.example"),
+            ("SØREN", "f@six.example"), ("höfði", "f@six.example"), ("ΚΩΣΤΑΣ", "g@seven.example"),
+            ("κωστας", "g@seven.example"), ("strasse", "g@seven.example"), ("TRAẞ", "g@seven.example"),
         ] {
             assert_eq!(emails(&app, search).await, [expected], "{search}");
         }

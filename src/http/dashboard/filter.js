@@ -18,9 +18,17 @@ export function prospectTest({ search, status, source, ownerId }) {
     && (!key || searchText(prospect).includes(key));
 }
 
-/** Lower case, without accents: the form in which the API compares text. */
-function searchKey(text) {
-  return text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase();
+/** Letters that Unicode does not take apart, and how they are spelled without: those of the API. */
+const PLAIN = {
+  ß: 'ss', æ: 'ae', œ: 'oe', ø: 'o', đ: 'd', ð: 'd', ħ: 'h', ı: 'i', ł: 'l', ŋ: 'n', ŧ: 't', þ: 'th',
+  ə: 'e', ɓ: 'b', ɖ: 'd', ɗ: 'd', ɛ: 'e', ɔ: 'o', ƙ: 'k', ɲ: 'n', ƴ: 'y', ς: 'σ',
+};
+const MARKED = new RegExp(`[${Object.keys(PLAIN).join('')}]`, 'g');
+
+/** Lower case, without accents, in plain letters: the form in which the API compares text. */
+export function searchKey(text) {
+  const unmarked = text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase();
+  return unmarked.replace(MARKED, (letter) => PLAIN[letter]);
 }
 
 function searchText({ firstname, lastname, email, phone, company }) {
