@@ -239,6 +239,7 @@ async fn merge(tx: &mut Tx, from: &Prospect, to: &Prospect, now_ms: i64) -> Resu
     let after: Vec<Proposal> = before.iter().map(moved).collect();
     store::proposals::write(&mut tx.db(), &after.iter().collect::<Vec<_>>()).await?;
     store::fold::move_bookings(&mut tx.db(), &from.id, &to.id).await?;
+    store::merged::note(&mut tx.db(), [(&from.id, &to.id)]).await?;
     store::prospects::delete(&mut tx.db(), from).await?;
     let mut joined = to.clone();
     joined.profile.join(&from.profile);

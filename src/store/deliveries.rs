@@ -37,16 +37,31 @@ record! {
     }
 }
 
-/// The columns a [`Row`] is read from; lists leave out the body.
+/// The columns a [`Row`] is read from; lists leave out the body. The records are those that it
+/// concerned when it was processed, or (`RESOLVED`) those that stand for them now.
 macro_rules! select {
-    ($body:literal, $tail:literal) => {
+    ($records:ident, $body:literal, $tail:literal) => {
         concat!(
             "SELECT id, status, reason, event, dedupe_key, duplicate_of, connection_id, \
-             received_ms, signed_ms, prospect_id, proposal_id, headers, timings, ",
+             received_ms, signed_ms, ",
+            records!($records),
+            ", headers, timings, ",
             $body,
             " FROM delivery",
             $tail
         )
+    };
+}
+
+macro_rules! records {
+    (KEPT) => {
+        "prospect_id, proposal_id"
+    };
+    (RESOLVED) => {
+        "COALESCE((SELECT into_id FROM merged WHERE merged.id = prospect_id), prospect_id) \
+         AS prospect_id, \
+         COALESCE((SELECT into_id FROM merged WHERE merged.id = proposal_id), proposal_id) \
+         AS proposal_id"
     };
 }
 
@@ -89,6 +104,7 @@ const STRETCH_BYTES: i64 = 8 << 20;
 
 /// Reads deliveries with their bodies in the order they were received, as many as fit into
 /// memory well: those behind `last`, or from the first on. None are left when it answers none.
+/// They name the records that they concerned when they were processed, as a rebuild needs it.
 ///
 /// # Errors
 /// As [`find`].
@@ -109,7 +125,7 @@ pub async fn stretch(db: &mut Db<'_>, filter: &Filter, last: Option<&Id>) -> Res
     let fitting = sizes.iter().position(overflows).unwrap_or(sizes.len());
     let ids = sizes.iter().take(fitting.max(1)).map(|(id, _)| id.as_str());
     let rows: Vec<Row> = db
-        .fetch_in(select!("body", " WHERE id IN {keys}"), ids)
+        .fetch_in(select!(KEPT, "body", " WHERE id IN {keys}"), ids)
         .await?;
     let deliveries: Result<Vec<Delivery>> = rows.into_iter().map(Delivery::try_from).collect();
     let mut deliveries = deliveries?;
@@ -128,13 +144,14 @@ pub async fn count(db: &mut Db<'_>, filter: &Filter) -> Result<i64> {
     db.fetch_int(text, args).await
 }
 
-/// Finds a delivery, with its body.
+/// Finds a delivery, with its body. A record it concerned that became one with another is named by
+/// that one, as in lists.
 ///
 /// # Errors
 /// [`Error::Database`], [`Error::Corrupt`].
 pub async fn find(db: &mut Db<'_>, id: &Id) -> Result<Option<Delivery>> {
     let row: Option<Row> = db
-        .fetch_one(select!("body", " WHERE id = $1"), args![id])
+        .fetch_one(select!(RESOLVED, "body", " WHERE id = $1"), args![id])
         .await?;
     row.map(Delivery::try_from).transpose()
 }
@@ -404,7 +421,7 @@ pub async fn list(db: &mut Db<'_>, filter: &Filter, page: Page) -> Result<Found<
         filter.apply(&mut count);
         paging::count(db, count).await?
     };
-    let mut sql = Sql::new(select!("NULL AS body", ""));
+    let mut sql = Sql::new(select!(RESOLVED, "NULL AS body", ""));
     filter.apply(&mut sql);
     let order = Order {
         // The key is the id itself.

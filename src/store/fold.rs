@@ -11,7 +11,7 @@ use super::inserts::{Insert, Unwritten, new_and_changed};
 use super::json;
 use super::record::record;
 use super::sql::{Arg, Db, Parts, args};
-use super::{deliveries, proposals, prospects, search, users};
+use super::{deliveries, merged, proposals, prospects, search, users};
 use crate::domain::delivery::{Delivery, Standing};
 use crate::domain::ids::Id;
 use crate::domain::invitee::{InviteeFacts, InviteeUri};
@@ -330,6 +330,7 @@ pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Res
     search::forget(db, &gone).await?;
     db.execute_in(delete, gone.into_iter().map(Id::as_str))
         .await?;
+    merged::note(db, &world.merged).await?;
     Ok(Unwritten::default())
 }
 

@@ -63,6 +63,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0009_plain_letters.sql"),
         include_str!("../../migrations/postgres/0009_plain_letters.sql"),
     ),
+    (
+        10,
+        "merged",
+        include_str!("../../migrations/sqlite/0010_merged.sql"),
+        include_str!("../../migrations/postgres/0010_merged.sql"),
+    ),
 ];
 
 /// Where a database keeps which it has had: sqlx's own name.

@@ -16,6 +16,7 @@ pub mod inserts;
 mod json;
 pub mod line;
 mod listing;
+pub mod merged;
 mod migrations;
 pub mod paging;
 pub mod proposals;

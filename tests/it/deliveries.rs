@@ -114,6 +114,67 @@ on_both! {
         assert!(reply.header("etag").is_some() && reply.header("bookbell-seq").is_some());
     }
 
+    async fn a_delivery_names_the_record_that_stayed(app: TestApp) {
+        let booked = |n| Booking::new(n, "noor@example.com");
+        let mut receipts = Vec::new();
+        for n in 1..=3 {
+            receipts.push(app.deliver(&booked(n).created()).await.expect(200));
+            app.advance_ms(1);
+        }
+        let apart = app.all("/api/proposals?sort=createdAt").await;
+        assert_eq!(apart.len(), 3);
+        // The third turns out to be the second, and then the second the first.
+        for (link, old, new) in [(4, 2, 3), (5, 1, 2)] {
+            let link = booked(link).replacing(old).replaced_by(new);
+            receipts.push(app.deliver(&link.canceled()).await.expect(200));
+        }
+        let stayed = &apart[0]["appointmentId"];
+        let read_both = async |receipt: &Value, field: &str| {
+            let one = read(&app, receipt).await[field].clone();
+            let listed = app.all("/api/deliveries").await;
+            let listed = listed.iter().find(|d| d["id"] == receipt["deliveryId"]).unwrap();
+            assert_eq!(one, listed[field]);
+            one
+        };
+        for receipt in &receipts {
+            assert_eq!(read_both(receipt, "proposalId").await, *stayed);
+        }
+        // What a person deletes is not renamed.
+        let path = format!("/api/proposals/{}", stayed.as_str().unwrap());
+        app.delete(&path).await.expect(204);
+        assert_eq!(read_both(&receipts[2], "proposalId").await, *stayed);
+        let path = path_of(&receipts[2]);
+        assert!(replay(&app, &path).await.expect(200)["deliveryId"] == receipts[2]["deliveryId"]);
+    }
+
+    async fn a_delivery_names_the_prospect_that_stayed(app: TestApp) {
+        const AMELIE: &str = "https://api.calendly.com/users/amelie";
+        let (amelie, _) = app.member("amelie@example.com", Some(AMELIE)).await;
+        let booked = |n| Booking::new(n, "noor@example.com");
+        let first = app.deliver(&booked(1).created()).await.expect(200);
+        let second = booked(2).host(AMELIE, "amelie@example.com");
+        let second = app.deliver(&second.created()).await.expect(200);
+        let prospect = |receipt: Value| {
+            let app = &app;
+            async move { read(app, &receipt).await["prospectId"].clone() }
+        };
+        let (nobodys, amelies) = (prospect(first.clone()).await, prospect(second.clone()).await);
+        assert_ne!(nobodys, amelies);
+        // Only now it says who hosts the first.
+        let host = booked(1).host(AMELIE, "amelie@example.com");
+        app.deliver(&host.no_show(1)).await.expect(200);
+        assert_eq!(app.all("/api/prospects").await.len(), 1);
+        assert_eq!(prospect(first.clone()).await, amelies);
+        // With its owner gone, it becomes one with nobody's.
+        let third = app.deliver(&booked(3).created()).await.expect(200);
+        let nobodys = prospect(third).await;
+        app.delete(&format!("/api/users/{amelie}")).await.expect(204);
+        assert_eq!(app.all("/api/prospects").await.len(), 1);
+        for receipt in [first, second] {
+            assert_eq!(prospect(receipt).await, nobodys);
+        }
+    }
+
     async fn a_body_that_is_no_text_is_kept_in_base64(app: TestApp) {
         let receipt = app.deliver_raw(b"\xff\x00\xfe{".to_vec(), 0).await.expect(202);
         let delivery = read(&app, &receipt).await;

@@ -155,6 +155,7 @@ async fn each_migration_of_what_is_there_is_announced(database: Database) {
         "names",
         "turns_on_sqlite",
         "plain_letters",
+        "merged",
     ];
     let said = announced(&server);
     assert_eq!(said.len(), names.len(), "{said:?}");

@@ -64,6 +64,7 @@ impl World {
         if !self.proposals.contains_key(kept) {
             return;
         }
+        self.note_merged(other, kept);
         let proposal = self.touch_proposal(kept);
         proposal.decisions.extend(removed.decisions);
         proposal.decisions.sort_by_key(|decision| decision.at);

@@ -101,6 +101,8 @@ pub struct World {
     pub forms: BTreeMap<String, Profile>,
     /// Prospects whose invitees and proposals are all here.
     pub complete: BTreeSet<Id>,
+    /// Records that are gone because they are one with another, each with the one that stays.
+    pub merged: BTreeMap<Id, Id>,
     /// Who may own what.
     pub directory: Directory,
     /// What differs from the database.

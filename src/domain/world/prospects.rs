@@ -198,6 +198,7 @@ impl World {
             Some(target) => {
                 if goes {
                     self.remove_prospect(from);
+                    self.note_merged(from, &target);
                 }
                 target
             }

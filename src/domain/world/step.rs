@@ -92,6 +92,15 @@ impl World {
         removed
     }
 
+    /// Remembers which record stands from now on for one that is gone, and for what that one stood
+    /// for.
+    pub(super) fn note_merged(&mut self, gone: &Id, kept: &Id) {
+        for into in self.merged.values_mut().filter(|into| **into == *gone) {
+            into.clone_from(kept);
+        }
+        self.merged.insert(gone.clone(), kept.clone());
+    }
+
     /// Ends the step: marks what changed as dirty, dates it, and tells the events: prospects
     /// first, then their proposals, and prospects that are gone at the end.
     pub(super) fn finish_step(&mut self, now_ms: i64) -> Vec<NewEvent> {
