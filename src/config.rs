@@ -146,6 +146,8 @@ pub struct Config {
     pub delivery_retention_ms: Option<i64>,
     /// Where traces are posted, which may hold a password; `None` to make none.
     pub traces_url: Option<Secret>,
+    /// Whether what goes to stderr is one JSON object a line.
+    pub log_json: bool,
 }
 
 /// A setting that cannot be used, said in one line that never shows a secret.
@@ -204,6 +206,7 @@ impl TryFrom<ServeArgs> for Config {
                 set(args.otel_exporter_otlp_endpoint),
                 set(args.otel_exporter_otlp_traces_endpoint),
             )?,
+            log_json: args.log.log_format == "json",
         })
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::extract::Request;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -18,9 +19,10 @@ use tower::util::MapRequestLayer;
 
 use crate::app::{App, Settings, auth};
 use crate::config::Config;
-use crate::domain::clock::SystemClock;
+use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::ids::UuidV7;
 use crate::domain::secret::Secret;
+use crate::domain::time::UtcMs;
 use crate::realtime::Sockets;
 use crate::store::{self, Store};
 use crate::{http, jobs, net, otlp};
@@ -187,13 +189,23 @@ impl Running {
     }
 }
 
+/// Not by the log, whose filter may leave it out, and which may go elsewhere too.
 fn announce_admin(config: &Config, generated: Option<&str>) {
-    if let Some(password) = generated {
-        eprintln!(
-            "First start: the admin is {} with the password {password}\n\
-             It is shown only this once; change it with `bookbell user passwd`.",
-            config.admin_email
-        );
+    let Some(password) = generated else { return };
+    let email = &config.admin_email;
+    let advice = "It is shown only this once; change it with `bookbell user passwd`.";
+    if config.log_json {
+        let line = json!({
+            "timestamp": UtcMs(SystemClock.now_ms()),
+            "level": "INFO",
+            "message": format!("First start: an admin was made, with a password. {advice}"),
+            "email": email,
+            "password": password,
+            "target": module_path!(),
+        });
+        eprintln!("{line}");
+    } else {
+        eprintln!("First start: the admin is {email} with the password {password}\n{advice}");
     }
 }
 

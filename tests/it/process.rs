@@ -19,6 +19,7 @@ use crate::support::subscriber::Subscriber;
 on_each_database![
     the_greeting_says_where_it_is_and_what_is_to_do,
     a_generated_password_is_shown_once,
+    a_generated_password_is_shown_as_json_where_the_log_is,
     a_second_start_goes_on_where_the_first_stopped,
     a_database_of_a_newer_version_is_refused_and_left_alone,
     sigterm_ends_it_whoever_is_connected_and_clients_come_back,
@@ -74,6 +75,32 @@ async fn a_generated_password_is_shown_once(database: Database) {
     server.api().sign_in("admin@bookbell.local", password).await;
     server.terminate();
     assert_eq!(server.log().matches(password).count(), 1);
+}
+
+async fn a_generated_password_is_shown_as_json_where_the_log_is(database: Database) {
+    let variables = [
+        ("BOOKBELL_ADMIN_PASSWORD", ""),
+        ("BOOKBELL_LOG_FORMAT", "json"),
+        // It is no matter of what is logged.
+        ("BOOKBELL_LOG", "error"),
+    ];
+    let mut server = Server::start_with(database, &variables);
+    let log = server.log();
+    let lines: Result<Vec<Value>, _> = log.lines().map(serde_json::from_str).collect();
+    let lines = lines.unwrap_or_else(|error| panic!("{error}: {log}"));
+    let shown: Vec<&Value> = lines.iter().filter(|l| l["password"].is_string()).collect();
+    assert_eq!(shown.len(), 1, "{log}");
+    let (email, password) = (&shown[0]["email"], &shown[0]["password"]);
+    let (email, password) = (email.as_str().unwrap(), password.as_str().unwrap());
+    assert!(
+        shown[0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("only this once")
+    );
+    assert_eq!(log.matches(password).count(), 1);
+    server.api().sign_in(email, password).await;
+    server.terminate();
 }
 
 #[test]
