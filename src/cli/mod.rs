@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ServeArgs};
+use crate::config::{Config, InvalidSetting, ServeArgs};
 use crate::{serve, store, telemetry};
 
 /// Turns Calendly bookings into live sales work: signed webhooks in, Socket.IO events out
@@ -58,11 +58,24 @@ pub fn run() -> ExitCode {
     };
     match execute(cli.command) {
         Ok(code) => code,
+        Err(error) if is_misuse(&error) => misused(&format!("{error:#}")),
         Err(error) => {
             eprintln!("bookbell: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// An argument that does not fit, where clap cannot tell.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misuse(String);
+
+/// Whether the arguments or settings alone are at fault. A URL that only the driver can tell to be
+/// wrong is a wrong setting all the same.
+fn is_misuse(error: &anyhow::Error) -> bool {
+    let url = matches!(error.downcast_ref(), Some(store::Error::Url(_)));
+    url || error.is::<Misuse>() || error.is::<InvalidSetting>()
 }
 
 fn execute(command: Command) -> anyhow::Result<ExitCode> {
@@ -80,19 +93,9 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let config = telemetry::start(&args.log).and_then(|()| Config::try_from(args));
-    let config = match config {
-        Ok(config) => config,
-        Err(error) => return Ok(misused(&error.to_string())),
-    };
-    let served = wait(async { serve::run(config).await.map(|()| ExitCode::SUCCESS) });
-    match served {
-        // A URL that only the driver can tell to be wrong is a wrong setting all the same.
-        Err(error) if matches!(error.downcast_ref(), Some(store::Error::Url(_))) => {
-            Ok(misused(&format!("{error:#}")))
-        }
-        served => served,
-    }
+    telemetry::start(&args.log)?;
+    let config = Config::try_from(args)?;
+    wait(async { serve::run(config).await.map(|()| ExitCode::SUCCESS) })
 }
 
 fn misused(message: &str) -> ExitCode {

@@ -9,6 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::Misuse;
 use super::user::{open, readable};
 use crate::app::Error;
 use crate::app::comparison::{Comparison, Tally, Unlike, compare};
@@ -33,7 +34,7 @@ Examples:
   bookbell rebuild --database-url sqlite:///srv/bookbell.db --into postgres://bookbell@db/bookbell
 
 Exit code: 0 when it went well, 1 when it failed or a check found a difference that people's \
-edits do not explain.";
+edits do not explain, 2 when it was called wrongly.";
 
 /// How long apart lines about the progress are, where there is no bar.
 const QUIET: Duration = Duration::from_secs(5);
@@ -108,7 +109,8 @@ async fn check_urls(from: &Secret, into: &Secret, filled: bool) -> anyhow::Resul
         .iter()
         .any(|scheme| into.expose().starts_with(scheme))
     {
-        bail!("--into must begin with sqlite:// or postgres://");
+        let message = "--into must begin with sqlite:// or postgres://";
+        return Err(Misuse(message.to_owned()).into());
     }
     if is_same(from.expose(), into.expose())? {
         bail!("--into names the database that is read (--database-url); name another one");

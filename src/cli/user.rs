@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::Misuse;
 use crate::app::cursor::{LIMITS, PageQuery};
 use crate::app::{App, Error, Settings};
 use crate::config::{DatabaseArgs, database_url};
@@ -37,23 +38,7 @@ enum Action {
         after_help = "Example:\n  echo 'a long passphrase' | bookbell user add \
         --email ada@example.com \\\n    --name 'Ada Example' --role member --password-stdin"
     )]
-    Add {
-        /// The address to sign in with
-        #[arg(long)]
-        email: String,
-        /// The name shown to others
-        #[arg(long)]
-        name: String,
-        /// `admin` or `member`
-        #[arg(long)]
-        role: String,
-        /// Calendly's URI of the same person, by which bookings find their owner
-        #[arg(long, value_name = "URI")]
-        calendly_user: Option<String>,
-        /// Read the password from standard input
-        #[arg(long, required = true)]
-        password_stdin: bool,
-    },
+    Add(AddArgs),
     /// List users
     #[command(after_help = "Example:\n  bookbell user list --json")]
     List {
@@ -76,28 +61,53 @@ enum Action {
     },
 }
 
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// The address to sign in with
+    #[arg(long)]
+    email: String,
+    /// The name shown to others
+    #[arg(long)]
+    name: String,
+    /// `admin` or `member`
+    #[arg(long)]
+    role: String,
+    /// Calendly's URI of the same person, by which bookings find their owner
+    #[arg(long, value_name = "URI")]
+    calendly_user: Option<String>,
+    /// Read the password from standard input
+    #[arg(long, required = true)]
+    password_stdin: bool,
+}
+
+impl AddArgs {
+    fn request(&self) -> Value {
+        json!({
+            "email": self.email, "name": self.name, "role": self.role,
+            "calendlyUserUri": self.calendly_user,
+        })
+    }
+
+    /// Refuses arguments that do not fit, before a database is made or a password read.
+    fn check(&self) -> Result<(), Misuse> {
+        let read = UserEdit::read(fields(&self.request()));
+        read.map(drop).map_err(|faults| Misuse(named(&faults)))
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// One that says what did not fit, for one line on stderr.
 pub(super) async fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
-    let store = Store::open(database_url(args.database)?.expose()).await?;
+    let url = database_url(args.database)?;
+    if let Action::Add(add) = &args.action {
+        add.check()?;
+    }
+    let store = Store::open(url.expose()).await?;
     let app = open(store.clone()).await?;
     match args.action {
-        Action::Add {
-            email,
-            name,
-            role,
-            calendly_user,
-            ..
-        } => {
-            let password = password()?;
-            let request = json!({
-                "email": email, "name": name, "role": role,
-                "calendlyUserUri": calendly_user, "password": password,
-            });
-            add(&app, fields(&request)).await?;
-        }
+        Action::Add(user) => add(&app, user.request(), &password()?).await?,
         Action::List { json } => list(&app, json).await?,
         Action::Passwd { email, .. } => passwd(&app, &email, &password()?).await?,
     }
@@ -125,12 +135,13 @@ pub(super) async fn open(store: Store) -> anyhow::Result<Arc<App>> {
     Ok(app)
 }
 
-fn fields(request: &serde_json::Value) -> Fields {
+fn fields(request: &Value) -> Fields {
     Fields::new(request.as_object().cloned().unwrap_or_default())
 }
 
-async fn add(app: &App, fields: Fields) -> anyhow::Result<()> {
-    let new = NewUser::read(fields).map_err(|faults| explained(&faults))?;
+async fn add(app: &App, mut request: Value, password: &str) -> anyhow::Result<()> {
+    request["password"] = json!(password);
+    let new = NewUser::read(fields(&request)).map_err(|faults| explained(&faults))?;
     let user = app.create_user(new).await.map_err(readable)?;
     println!(
         "added {} {} ({})",
@@ -216,9 +227,13 @@ pub(super) fn readable(error: Error) -> anyhow::Error {
 }
 
 fn explained(faults: &[Fault]) -> anyhow::Error {
+    anyhow!(named(faults))
+}
+
+fn named(faults: &[Fault]) -> String {
     let each: Vec<String> = faults
         .iter()
         .map(|fault| format!("{} {}", fault.field, fault.message))
         .collect();
-    anyhow!(each.join("; "))
+    each.join("; ")
 }

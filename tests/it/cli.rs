@@ -263,18 +263,38 @@ fn every_command_helps_with_an_example() {
 
 #[test]
 fn what_makes_no_sense_is_one_line_and_exit_code_2() {
-    let lines: [&[&str]; 6] = [
+    let add = |email, role| {
+        let start = ["user", "add", "--name", "Ada", "--password-stdin"];
+        [&start[..], &["--email", email, "--role", role]].concat()
+    };
+    let (boss, nope) = (add("ada@example.com", "boss"), add("nope", "admin"));
+    let folder = tempfile::TempDir::new().unwrap();
+    let lines: [&[&str]; 11] = [
         &["serv"],
         &["rebuild"],
         &["serve", "--no-such-flag"],
         &["replay"],
         &["sign", "x.json"],
         &["user", "add", "--email", "ada@example.com"],
+        &boss,
+        &nope,
+        &["user", "list", "--database-url", "bookbell.db"],
+        &["rebuild", "--into", "foo"],
+        &[
+            "rebuild",
+            "--into",
+            "sqlite://x",
+            "--database-url",
+            "postgres://localhost:no-port/x",
+        ],
     ];
     for line in lines {
-        let ended = run(&mut *bookbell().args(line), "");
-        assert_eq!(ended.code, Some(2), "{ended:?}");
+        let mut command = bookbell();
+        let ended = run(command.args(line).current_dir(folder.path()), "");
+        assert_eq!(ended.code, Some(2), "{line:?} {ended:?}");
         assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
         assert!(ended.stdout.is_empty(), "{ended:?}");
     }
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 0, "something was made for nothing");
 }

@@ -288,10 +288,9 @@ async fn a_database_that_is_not_empty_is_refused_and_left_alone(database: Databa
         url: "mysql://x".into(),
         ..app.database.clone()
     };
-    refused(
-        &rebuild(&app.database, &nowhere, &[]),
-        "--into must begin with",
-    );
+    let misused = rebuild(&app.database, &nowhere, &[]);
+    assert_eq!(misused.code, Some(2), "{}", misused.stderr);
+    assert!(misused.stderr.contains("--into must begin with"));
 }
 
 async fn a_source_that_is_not_there_is_not_made(into: Database) {
