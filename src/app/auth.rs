@@ -70,6 +70,9 @@ struct Claims {
     sid: String,
     iat: i64,
     exp: i64,
+    /// Tells tokens of one second apart (RFC 7519, 4.1.7). Those of earlier versions have none.
+    #[serde(default)]
+    jti: String,
 }
 
 /// Signs and reads access tokens (HS256 only) and signs cursors.
@@ -295,6 +298,7 @@ impl App {
             sid: session.to_string(),
             iat: now_ms.div_euclid(1000),
             exp,
+            jti: self.new_id().to_string(),
         };
         let token = self.tokens.sign(&claims)?;
         Ok(SignedIn {

@@ -135,6 +135,20 @@ on_both! {
         assert!(cookie.ends_with("; HttpOnly; SameSite=Strict; Secure"), "{cookie}");
     }
 
+    async fn tokens_of_one_moment_differ(app: TestApp) {
+        let (token, refresh_token) = session(&app).await;
+        let second = refresh(&app, &refresh_token).await.expect(200);
+        assert_ne!(text(&second["token"]), token);
+        // Both are of the one session, and one of an earlier version is too.
+        let mut earlier = claims(&token);
+        earlier.as_object_mut().unwrap().remove("jti").unwrap();
+        let key = EncodingKey::from_secret(app.app.settings.jwt_secret.expose().as_bytes());
+        let earlier = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &earlier, &key).unwrap();
+        for token in [token, earlier, text(&second["token"])] {
+            app.get_as(&token, "/api/auth/me").await.expect(200);
+        }
+    }
+
     async fn refreshing_rotates_the_tokens(app: TestApp) {
         let (_, first) = session(&app).await;
         app.advance_ms(1000);
