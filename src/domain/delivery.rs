@@ -201,7 +201,7 @@ impl Delivery {
             "reason": self.reason,
             "event": self.event,
             "receivedAt": UtcMs(self.received_ms),
-            "signedAt": self.signed_ms.map(UtcMs),
+            "signedAt": self.signed_ms.and_then(UtcMs::within_reach),
             "connectionId": self.connection_id,
             "duplicateOf": self.duplicate_of,
             "prospectId": self.prospect_id,

@@ -18,6 +18,12 @@ impl UtcMs {
         Self(us.div_euclid(1000))
     }
 
+    /// A moment that somebody else names, where it can be written: up to the year 9999.
+    #[must_use]
+    pub fn within_reach(ms: i64) -> Option<Self> {
+        Timestamp::from_millisecond(ms).ok().map(|_| Self(ms))
+    }
+
     /// Reads an RFC 3339 time with any offset; `None` when it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -92,6 +98,16 @@ mod tests {
             "2026-11-20T08:00:00.000Z"
         );
         assert_eq!(UtcMs(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn what_is_too_far_to_be_written_is_no_moment() {
+        let late = 253_402_128_000_000;
+        assert_eq!(UtcMs::within_reach(late), Some(UtcMs(late)));
+        assert_eq!(UtcMs(late).to_string(), "9999-12-30T00:00:00.000Z");
+        let year_10_000 = 253_402_300_800_000;
+        assert_eq!(UtcMs::within_reach(year_10_000), None);
+        assert_eq!(UtcMs::within_reach(i64::MAX), None);
     }
 
     #[test]

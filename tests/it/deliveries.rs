@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::http::Method;
 use bookbell::app::{App, Settings};
+use bookbell::calendly::signature::{SigningKey, sign};
 use bookbell::domain::ids::UuidV7;
 use bookbell::jobs::retention;
 use bookbell::store::Store;
 use serde_json::{Value, json};
 
-use crate::support::app::{ADMIN, Reply, TestApp, settings};
+use crate::support::app::{ADMIN, KEY, Reply, TestApp, settings};
 use crate::support::on_both;
 use crate::support::payload::Booking;
 
@@ -112,6 +113,24 @@ on_both! {
         assert!(timing("takenUs") <= timing("foldedUs"));
         assert_eq!(timing("batchSize"), 1);
         assert!(reply.header("etag").is_some() && reply.header("bookbell-seq").is_some());
+    }
+
+    async fn a_time_too_far_away_is_null(app: TestApp) {
+        let key = SigningKey::new(KEY).unwrap();
+        // The year 5138; milliseconds where seconds belong; the last one there is.
+        for (n, at_s, expected) in [
+            (1, 100_000_000_000, json!("5138-11-16T09:46:40.000Z")),
+            (2, 1_795_161_600_000, Value::Null),
+            (3, i64::MAX, Value::Null),
+        ] {
+            let body = Booking::new(n, "noor@example.com").created().to_string().into_bytes();
+            let signature = sign(&key, at_s, &body);
+            let held = app.post_webhook("/webhooks/calendly", Some(&signature), body).await;
+            let held = held.expect(202);
+            assert_eq!(held["reason"], "stale_timestamp");
+            assert_eq!(read(&app, &held).await["signedAt"], expected);
+        }
+        app.get("/api/deliveries").await.expect(200);
     }
 
     async fn a_delivery_names_the_record_that_stayed(app: TestApp) {
