@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{
+    ConnectInfo, FromRequest, FromRequestParts, MatchedPath, Path, Request, State,
+};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
 
-use super::problem::Problem;
+use super::problem::{Answer, Problem};
 use crate::app::auth::bearer;
 use crate::app::cursor::{LIMITS, PageQuery};
 use crate::app::{App, Error};
@@ -108,6 +111,39 @@ impl FromRequestParts<Arc<App>> for PathText {
         path.map(|Path(text)| Self(text))
             .map_err(|_| Error::NotFound.into())
     }
+}
+
+/// What takes parameters, when it is read. Each of these refuses those that it does not know.
+const TAKES_QUERY: [&str; 6] = [
+    "/api/deliveries",
+    "/api/events",
+    "/api/proposals",
+    "/api/prospects",
+    "/api/statistics",
+    "/api/users",
+];
+
+/// Where nobody is signed in yet.
+const OPEN: [&str; 2] = ["/api/auth/login", "/api/auth/refresh"];
+
+/// Refuses parameters where none are taken, from whoever is let in at all.
+pub(super) async fn refuse_query(
+    State(app): State<Arc<App>>,
+    path: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Answer {
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    let query = request.uri().query().unwrap_or_default();
+    if query.is_empty() || (reads && TAKES_QUERY.contains(&path.as_str())) {
+        return Ok(next.run(request).await);
+    }
+    let refused = Fields::from_query(query).finish();
+    if !OPEN.contains(&path.as_str()) {
+        let (mut parts, _) = request.into_parts();
+        User::from_request_parts(&mut parts, &app).await?;
+    }
+    Err(Error::Invalid(refused.err().unwrap_or_default()).into())
 }
 
 /// The parameters of the query string.

@@ -36,11 +36,13 @@ static SEQ: HeaderName = HeaderName::from_static("bookbell-seq");
 
 /// All routes, without the sockets and without CORS.
 pub fn router(app: Arc<App>) -> Router {
+    let refuse_query = middleware::from_fn_with_state(Arc::clone(&app), extract::refuse_query);
     webhooks()
         .merge(
             accounts()
                 .merge(records())
                 .merge(numbers())
+                .route_layer(refuse_query)
                 .layer(no_store()),
         )
         .merge(pages())

@@ -8,6 +8,7 @@ use axum::http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::support::app::{Reply, TestApp};
+use crate::support::document::{Document, filled};
 use crate::support::on_both;
 use crate::support::payload::Booking;
 
@@ -18,6 +19,8 @@ const LISTS: [&str; 5] = [
     "/api/deliveries",
     "/api/events",
 ];
+
+const NOWHERE: &str = "01a05bfb-7000-7b3e-9a7d-4c2f1160587e";
 
 /// The largest body, in bytes.
 const MIB: usize = 1 << 20;
@@ -193,6 +196,32 @@ on_both! {
         ] {
             assert_eq!(app.get(&format!("/api/prospects?{query}")).await.faults(), [field]);
         }
+    }
+
+    async fn what_takes_no_parameters_names_one_that_is_given(app: TestApp) {
+        let document = Document::new();
+        let mut seen = 0;
+        for (method, path, operation) in document.operations() {
+            let is_page = ["/webhooks", "/assets", "/api/openapi.json"].iter().any(|p| path.starts_with(p));
+            if is_page || !path.starts_with("/api/") {
+                continue;
+            }
+            let target = format!("{}?nonsense=1", filled(path, NOWHERE));
+            let reply = app.send(method.clone(), &target, Some(app.admin_token()), &[], None).await;
+            assert_eq!(reply.faults(), ["nonsense"], "{method} {path}");
+            document.check(&method, path, &reply);
+            let reply = app.send(method.clone(), &target, None, &[], None).await;
+            let open = operation["security"] == json!([]);
+            reply.expect(if open { 422 } else { 401 });
+            seen += 1;
+        }
+        assert!(seen > 30, "{seen}");
+        // What is not JSON, or for machines, takes what comes.
+        for path in ["/healthz", "/metrics", "/", "/api/openapi.json"] {
+            let reply = app.get(&format!("{path}?nonsense=1")).await;
+            assert_eq!(reply.status.as_u16(), 200, "{path}");
+        }
+        app.get("/api/setup?").await.expect(200);
     }
 
     async fn every_list_and_read_tells_the_head_of_the_log(app: TestApp) {
