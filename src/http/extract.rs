@@ -134,16 +134,16 @@ pub(super) async fn refuse_query(
     next: Next,
 ) -> Answer {
     let reads = [Method::GET, Method::HEAD].contains(request.method());
-    let query = request.uri().query().unwrap_or_default();
-    if query.is_empty() || (reads && TAKES_QUERY.contains(&path.as_str())) {
+    let takes = reads && TAKES_QUERY.contains(&path.as_str());
+    let query = request.uri().query().filter(|_| !takes);
+    let Err(faults) = Fields::from_query(query.unwrap_or_default()).finish() else {
         return Ok(next.run(request).await);
-    }
-    let refused = Fields::from_query(query).finish();
+    };
     if !OPEN.contains(&path.as_str()) {
         let (mut parts, _) = request.into_parts();
         User::from_request_parts(&mut parts, &app).await?;
     }
-    Err(Error::Invalid(refused.err().unwrap_or_default()).into())
+    Err(Error::Invalid(faults).into())
 }
 
 /// The parameters of the query string.
