@@ -183,16 +183,16 @@ impl App {
         const STEP: i64 = 1000;
         // Asked first: what is known here was committed before.
         let known = self.log.head();
-        let mut extent = self.extent().await?;
+        let mut reader = self.store.read().await?;
+        let mut extent = store::events::extent(&mut reader.db()).await?;
         if extent.head < known {
             self.begin_log_anew(known).await?;
-            extent = self.extent().await?;
+            extent = store::events::extent(&mut reader.db()).await?;
         }
         if self.log.head() < extent.floor {
             // This node slept longer than events are kept; its sockets are told to reload.
             self.log.restart(extent.floor);
         }
-        let mut reader = self.store.read().await?;
         loop {
             let events = store::events::after(&mut reader.db(), self.log.head(), STEP).await?;
             let last = i64::try_from(events.len()).unwrap_or(STEP) < STEP;
