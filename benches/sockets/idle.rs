@@ -15,8 +15,8 @@ use crate::crowd::{Crowd, Manner};
 use crate::{Settings, held_mib};
 
 /// How many connect at once.
-const AT_ONCE: usize = 64;
-const CONNECT_LIMIT: Duration = Duration::from_mins(3);
+pub(crate) const AT_ONCE: usize = 64;
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_mins(3);
 const EVENT_LIMIT: Duration = Duration::from_secs(30);
 /// A booking of a new person is two events: the prospect and the proposal.
 pub(crate) const EVENTS_OF_BOOKING: u64 = 2;

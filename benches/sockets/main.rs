@@ -1,13 +1,16 @@
 //! Measures many sockets on one server, beside the peer: what one costs, how soon one event is
-//! with all of them, how soon all are back after a restart, and how long catching up takes.
+//! with all of them, what webhooks cost beside them that concern none, how soon all are back after
+//! a restart, and how long catching up takes.
 //! `benches/README.md` says how to read it.
 //!
 //! `cargo bench --bench sockets -- [--peer] [--clients 1000,5000,10000] [--behind 1000000]
-//! [--rounds 1] [--part idle,restart,resume]`
+//! [--rounds 1] [--part idle,aside,restart,resume]`
 
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "no benchmark uses all that they share")]
 mod common;
+
+mod aside;
 mod crowd;
 mod idle;
 mod report;
@@ -67,7 +70,7 @@ pub(crate) struct Settings {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "idle,restart,resume"
+        default_value = "idle,aside,restart,resume"
     )]
     part: Vec<Part>,
 }
@@ -78,6 +81,8 @@ pub(crate) struct Settings {
 enum Part {
     /// Memory and processor time of sockets, and one event to all of them.
     Idle,
+    /// Webhooks while all are connected and hear nothing of them.
+    Aside,
     /// All come back after a restart.
     Restart,
     /// One catches up with a long log.
@@ -130,6 +135,7 @@ async fn measure(settings: &Settings) -> anyhow::Result<Report> {
     raise_file_limit(settings.crowd())?;
     let machine = Machine::observe(&settings.ground.folder())?;
     let mut idle = rows(settings, Part::Idle)?;
+    let mut aside = rows(settings, Part::Aside)?;
     let mut restart = rows(settings, Part::Restart)?;
     let mut resume = rows(settings, Part::Resume)?;
     for _ in 0..settings.rounds {
@@ -137,6 +143,10 @@ async fn measure(settings: &Settings) -> anyhow::Result<Report> {
             let site = open(settings, row, "idle sockets").await?;
             row.rounds
                 .push(idle::measure(site, settings, row.program).await?);
+        }
+        for row in &mut aside {
+            let site = open(settings, row, "sockets aside").await?;
+            row.rounds.push(aside::measure(site, settings).await?);
         }
         for row in &mut restart {
             let site = open(settings, row, "a restart").await?;
@@ -152,6 +162,7 @@ async fn measure(settings: &Settings) -> anyhow::Result<Report> {
         machine,
         settings: settings.clone(),
         idle,
+        aside,
         restart,
         resume,
     })

@@ -9,7 +9,7 @@ use crate::common::ground::Program;
 use crate::common::machine::Machine;
 use crate::common::outcome;
 use crate::common::table::Table;
-use crate::{Row, Settings, idle, restart, resume};
+use crate::{Row, Settings, aside, idle, restart, resume};
 
 /// Everything that one run of the benchmark found.
 #[derive(Debug, Serialize)]
@@ -21,6 +21,8 @@ pub(crate) struct Report {
     pub(crate) settings: Settings,
     /// Idle sockets and one event to all.
     pub(crate) idle: Vec<Row<idle::Run>>,
+    /// Webhooks that concern none.
+    pub(crate) aside: Vec<Row<aside::Run>>,
     /// All come back.
     pub(crate) restart: Vec<Row<restart::Run>>,
     /// One catches up.
@@ -73,6 +75,7 @@ impl Display for Report {
             .flat_map(|row| memory_cells(row, &self.settings));
         MEMORY_TABLE.write(f, memory)?;
         IDLE_TABLE.write(f, self.idle.iter().map(idle_cells))?;
+        ASIDE_TABLE.write(f, self.aside.iter().map(aside_cells))?;
         RESTART_TABLE.write(f, self.restart.iter().map(restart_cells))?;
         RESUME_TABLE.write(f, self.resume.iter().map(resume_cells))
     }
@@ -108,6 +111,27 @@ const IDLE_TABLE: Table = Table {
     ],
     legend: "first, last: from post to the first and the last socket. CPU: of the server, for one \
              event to all. Target: 2 s of CPU for 10,000 connects.",
+};
+
+const ASIDE_TABLE: Table = Table {
+    title: "Webhooks that concern none of the sockets, without them and beside all of them",
+    texts: 2,
+    columns: &[
+        ("engine", 9),
+        ("program", 10),
+        ("webhooks/s", 12),
+        ("p50 ms", 8),
+        ("p99", 8),
+        ("CPU µs", 8),
+        ("beside/s", 11),
+        ("p50 ms", 8),
+        ("p99", 8),
+        ("CPU µs", 8),
+        ("ratio", 7),
+        ("lost", 6),
+    ],
+    legend: "16 senders, bookings of nobody; the sockets are of a user who is no admin. CPU: of the \
+             server, for each webhook. ratio: of webhooks/s.",
 };
 
 const RESTART_TABLE: Table = Table {
@@ -196,6 +220,26 @@ fn idle_cells(row: &Row<idle::Run>) -> Vec<String> {
         format!("{:.0}", middle(row, |run| run.event_cpu_ms)),
         sum(row, |run| run.lost),
     ]);
+    cells
+}
+
+fn aside_cells(row: &Row<aside::Run>) -> Vec<String> {
+    let mut cells = head(row);
+    for of in [
+        (|run: &aside::Run| &run.alone) as fn(&aside::Run) -> &aside::Webhooks,
+        |run| &run.beside,
+    ] {
+        let answers = row.rounds.iter().map(|run| of(run).answer_ms);
+        let answers = Percentiles::over_rounds(answers);
+        cells.extend([
+            format!("{:.0}", middle(row, |run| of(run).per_second)),
+            format!("{:.2}", answers.p50),
+            format!("{:.1}", answers.p99),
+            format!("{:.0}", middle(row, |run| of(run).cpu_us)),
+        ]);
+    }
+    let ratio = middle(row, |run| run.beside.per_second / run.alone.per_second);
+    cells.extend([format!("{ratio:.2}"), sum(row, |run| run.lost)]);
     cells
 }
 

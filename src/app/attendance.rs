@@ -10,6 +10,9 @@ use crate::domain::event::Seq;
 /// The transports a socket may have, as metrics call them.
 pub const TRANSPORTS: [&str; 2] = ["polling", "websocket"];
 
+/// Stands for the position of a socket that waits.
+const WAITS: Seq = Seq::MAX;
+
 type Transport = Box<dyn Fn() -> &'static str + Send + Sync>;
 
 struct Place {
@@ -44,7 +47,7 @@ impl fmt::Debug for Attendance {
 pub(super) struct Roll {
     /// How many there are, in the order of [`TRANSPORTS`].
     pub(super) sockets: [usize; TRANSPORTS.len()],
-    /// The position of the one furthest behind; `None` without any.
+    /// The position of the one furthest behind; `None` when all wait, or there are none.
     pub(super) slowest: Option<Seq>,
 }
 
@@ -77,7 +80,9 @@ impl Attendance {
                 roll.sockets[n] += 1;
             }
             let reached = place.reached.load(Ordering::Relaxed);
-            roll.slowest = Some(roll.slowest.map_or(reached, |slowest| slowest.min(reached)));
+            if reached != WAITS {
+                roll.slowest = Some(roll.slowest.map_or(reached, |slowest| slowest.min(reached)));
+            }
         }
         roll
     }
@@ -100,6 +105,11 @@ impl Attending {
     /// Notes how far the socket has got.
     pub fn reached(&self, seq: Seq) {
         self.place.reached.store(seq, Ordering::Relaxed);
+    }
+
+    /// Notes that there is nothing for it to hear, however far the log goes on.
+    pub fn waits(&self) {
+        self.reached(WAITS);
     }
 }
 
@@ -125,5 +135,8 @@ mod tests {
         drop(slow);
         let roll = attendance.roll();
         assert_eq!((roll.sockets, roll.slowest), ([0, 1], Some(9)));
+        quick.waits();
+        let roll = attendance.roll();
+        assert_eq!((roll.sockets, roll.slowest), ([0, 1], None));
     }
 }

@@ -8,11 +8,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
 
 use super::moments::Moments;
+use super::watches::{Watch, Watches};
 use crate::domain::event::{Event, INTERNAL_PREFIX, SESSION_ENDED, Seq};
 use crate::domain::ids::Id;
 use crate::domain::user::Caller;
@@ -62,6 +63,8 @@ struct Tail {
     head: Seq,
     /// The last position that is no longer kept, as far as was heard.
     floor: Seq,
+    /// How many events came, and bytes of payload, since everybody was to read it last.
+    unread: (usize, usize),
 }
 
 impl Tail {
@@ -73,10 +76,23 @@ impl Tail {
     fn push(&mut self, event: Event) {
         self.head = event.seq;
         self.bytes += event.payload.len();
+        self.unread.0 += 1;
+        self.unread.1 += event.payload.len();
         self.events.push_back(Arc::new(event));
         while self.events.len() > TAIL_EVENTS || self.bytes > TAIL_BYTES {
             self.drop_oldest();
         }
+    }
+
+    /// Whether everybody is to read on, whoever the events are for: before the tail ceases to
+    /// reach back to those who have heard nothing for long. They would have to read the database.
+    fn is_to_be_read_by_all(&mut self) -> bool {
+        let (events, bytes) = self.unread;
+        let due = events > TAIL_EVENTS / 2 || bytes > TAIL_BYTES / 2;
+        if due {
+            self.unread = (0, 0);
+        }
+        due
     }
 
     /// Takes an event that lies right before the tail, where there is room for it.
@@ -107,46 +123,46 @@ pub struct Stretch {
     pub upto: Seq,
 }
 
-/// The sessions that sockets watch.
-#[derive(Debug, Default)]
-struct Sessions(Mutex<HashMap<Id, watch::Sender<Option<SessionEnd>>>>);
-
-impl Sessions {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Id, watch::Sender<Option<SessionEnd>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Watches a session. The last watch to go takes the session's entry with it.
+/// Watches a session.
 #[derive(Debug, Clone)]
-pub struct SessionWatch {
-    sessions: Arc<Sessions>,
-    id: Id,
-    /// Absent only while the watch is being dropped.
-    end: Option<watch::Receiver<Option<SessionEnd>>>,
-}
+pub struct SessionWatch(Watch<Id, Option<SessionEnd>>);
 
 impl SessionWatch {
     /// Waits until the session ends.
     pub async fn ended(&mut self) -> SessionEnd {
-        let Some(end) = &mut self.end else {
-            return SessionEnd::Revoked;
-        };
-        let end = end.wait_for(Option::is_some).await;
-        end.ok().and_then(|end| *end).unwrap_or(SessionEnd::Revoked)
+        let end = self.0.until(Option::is_some).await;
+        end.and_then(|end| *end).unwrap_or(SessionEnd::Revoked)
     }
 }
 
-impl Drop for SessionWatch {
-    fn drop(&mut self) {
-        let mut senders = self.sessions.lock();
-        // Under the lock, so that of two watches which go at once the second sees none left.
-        self.end = None;
-        if senders
-            .get(&self.id)
-            .is_some_and(|sender| sender.receiver_count() == 0)
-        {
-            senders.remove(&self.id);
+/// Who hears the same events: an admin what all admins do, anybody else what is their own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Ears {
+    Admins,
+    Of(Id),
+}
+
+impl Ears {
+    fn of(caller: &Caller) -> Self {
+        if caller.is_admin() {
+            Self::Admins
+        } else {
+            Self::Of(caller.user_id.clone())
+        }
+    }
+}
+
+/// Watches the log for events that a caller may hear of.
+#[derive(Debug)]
+pub struct Listening(Watch<Ears, Seq>);
+
+impl Listening {
+    /// Waits until there may be something to hear after `seq`, which everything was heard up to
+    /// since this watch began. It is also woken for nothing now and then, before memory ceases to
+    /// reach back to where it was.
+    pub async fn after(&mut self, seq: Seq) {
+        if self.0.until(|due| *due > seq).await.is_none() {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -156,8 +172,10 @@ impl Drop for SessionWatch {
 pub struct Log {
     tail: RwLock<Tail>,
     head: watch::Sender<Seq>,
+    /// The last position at which each may have something to hear.
+    due: Watches<Ears, Seq>,
     behind: Notify,
-    sessions: Arc<Sessions>,
+    sessions: Watches<Id, Option<SessionEnd>>,
     followed_ms: AtomicI64,
     /// Held by whoever reads for [`Log::recall`].
     pub(super) recalling: tokio::sync::Mutex<()>,
@@ -175,8 +193,9 @@ impl Log {
                 ..Tail::default()
             }),
             head: watch::Sender::new(head),
+            due: Watches::default(),
             behind: Notify::new(),
-            sessions: Arc::default(),
+            sessions: Watches::default(),
             followed_ms: AtomicI64::new(i64::MIN),
             recalling: tokio::sync::Mutex::default(),
             moments: Moments::default(),
@@ -206,12 +225,20 @@ impl Log {
         self.head.subscribe()
     }
 
+    /// Listens for what a caller may hear of from here on. What is in the log already is to be
+    /// read after this.
+    #[must_use]
+    pub fn listen(&self, caller: &Caller) -> Listening {
+        Listening(self.due.watch(Ears::of(caller), 0))
+    }
+
     /// Takes events that were just committed, or read from the log, in order. Those that are
     /// known are passed over; where some are missing in between, the follower is woken.
     pub fn offer(&self, events: Vec<Event>) {
         let mut ended = Vec::new();
+        let mut due = HashMap::new();
         let now_us = self.moments.now_us();
-        let head = {
+        let (head, for_all) = {
             let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
             for event in events {
                 if event.seq == tail.head + 1 {
@@ -219,15 +246,23 @@ impl Log {
                         ended.push(event.clone());
                     }
                     self.moments.known(event.seq, now_us);
+                    due.extend(ears(&event).map(|ears| (ears, event.seq)));
                     tail.push(event);
                 } else if event.seq > tail.head {
                     self.behind.notify_one();
                     break;
                 }
             }
-            tail.head
+            (tail.head, tail.is_to_be_read_by_all())
         };
         self.announce(head);
+        if for_all {
+            self.due.change_all(|known| grow(known, head));
+        } else {
+            for (ears, seq) in due {
+                self.due.change(&ears, |known| grow(known, seq));
+            }
+        }
         for event in &ended {
             self.dispatch_internal(event);
         }
@@ -235,11 +270,7 @@ impl Log {
 
     /// Wakes those who wait for the head. Another may have announced a later one already.
     fn announce(&self, head: Seq) {
-        self.head.send_if_modified(|known| {
-            let grows = head > *known;
-            *known = head.max(*known);
-            grows
-        });
+        self.head.send_if_modified(|known| grow(known, head));
     }
 
     /// Forgets what the database no longer keeps, up to and with position `floor`.
@@ -265,6 +296,7 @@ impl Log {
         };
         drop(tail);
         self.announce(head);
+        self.due.change_all(|known| grow(known, head));
     }
 
     /// Whether memory reaches from `since` to the head.
@@ -325,16 +357,7 @@ impl Log {
     /// Watches a session for its end, on whichever node it ends.
     #[must_use]
     pub fn watch_session(&self, session: &Id) -> SessionWatch {
-        let mut senders = self.sessions.lock();
-        let sender = senders
-            .entry(session.clone())
-            .or_insert_with(|| watch::Sender::new(None));
-        let end = Some(sender.subscribe());
-        SessionWatch {
-            sessions: Arc::clone(&self.sessions),
-            id: session.clone(),
-            end,
-        }
+        SessionWatch(self.sessions.watch(session.clone(), None))
     }
 
     fn dispatch_internal(&self, event: &Event) {
@@ -343,14 +366,26 @@ impl Log {
         }
         let payload: serde_json::Value = serde_json::from_str(&event.payload).unwrap_or_default();
         let text = |field: &str| payload[field].as_str().unwrap_or_default().to_owned();
-        if let Some(sender) = self
-            .sessions
-            .lock()
-            .get(&Id::from_stored(text("sessionId")))
-        {
-            sender.send_replace(Some(SessionEnd::from_code(&text("code"))));
-        }
+        let session = Id::from_stored(text("sessionId"));
+        self.sessions.change(&session, |end| {
+            *end = Some(SessionEnd::from_code(&text("code")));
+            true
+        });
     }
+}
+
+/// Takes a position on; answers whether it was before.
+fn grow(known: &mut Seq, seq: Seq) -> bool {
+    let grows = seq > *known;
+    *known = seq.max(*known);
+    grows
+}
+
+/// Who may hear of an event.
+fn ears(event: &Event) -> impl Iterator<Item = Ears> + use<> {
+    let admins = event.audience.admins.then_some(Ears::Admins);
+    let user = event.audience.user.clone().map(Ears::Of);
+    admins.into_iter().chain(user)
 }
 
 /// Whether a caller may hear of an event.

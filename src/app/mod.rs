@@ -24,6 +24,7 @@ pub mod statistics;
 mod together;
 pub mod trips;
 pub mod users;
+mod watches;
 pub mod writes;
 
 use std::sync::Arc;

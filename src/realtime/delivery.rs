@@ -4,6 +4,7 @@
 //! skipped, nothing is sent twice, and nothing depends on acknowledgements, which stock clients
 //! do not send.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,10 +118,7 @@ async fn run(app: &App, outlet: &mut Outlet, ticket: &mut Ticket) -> Stop {
         deliver(app, outlet, &who.caller, cursor).await
     };
     tokio::select! {
-        stopped = delivered => match stopped {
-            Ok(never) => never,
-            Err(stop) => stop,
-        },
+        Err(stop) = delivered => stop,
         () = sleep_until(expiry) => Stop::Ended(SessionEnd::TokenExpired),
         end = session.ended() => Stop::Ended(end),
     }
@@ -164,8 +162,8 @@ async fn deliver(
     outlet: &mut Outlet,
     caller: &Caller,
     mut cursor: Seq,
-) -> Result<Stop, Stop> {
-    let mut head = app.log.watch_head();
+) -> Result<Infallible, Stop> {
+    let mut listening = app.log.listen(caller);
     let live_after = app.log.head();
     let socket = outlet.socket.clone();
     let attending = app
@@ -173,6 +171,7 @@ async fn deliver(
         .attendance
         .enter(cursor, move || transport(&socket));
     loop {
+        attending.reached(cursor);
         match app.events_after(cursor, STRETCH, caller).await {
             Ok(Served::Stretch(stretch)) => {
                 for event in &stretch.events {
@@ -180,16 +179,16 @@ async fn deliver(
                     app.note_sent(event.seq, event.seq > live_after);
                 }
                 cursor = stretch.upto;
+                if stretch.events.len() < STRETCH {
+                    attending.waits();
+                    listening.after(cursor).await;
+                }
             }
             Ok(Served::Resync(seq)) => {
                 outlet.send("resync", &json!({ "seq": seq }), 0).await?;
                 cursor = seq;
             }
             Err(error) => pause_after(&error).await,
-        }
-        attending.reached(cursor);
-        if head.wait_for(|head| *head > cursor).await.is_err() {
-            return Ok(Stop::Closing);
         }
     }
 }

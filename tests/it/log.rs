@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use bookbell::app::App;
-use bookbell::domain::event::Event;
-use bookbell::domain::ids::UuidV7;
+use bookbell::app::log::{Listening, Log};
+use bookbell::domain::event::{Audience, Event, Seq};
+use bookbell::domain::ids::{Id, UuidV7};
+use bookbell::domain::user::{Caller, Role};
 use bookbell::store::{self, Store};
+use futures_util::FutureExt as _;
 use serde_json::json;
 
 use crate::support::app::{TestApp, settings};
@@ -17,6 +20,70 @@ async fn after(store: &Store, since: i64) -> Vec<Event> {
     store::events::after(&mut reader.db(), since, 10_000)
         .await
         .unwrap()
+}
+
+fn caller(nth: i64, role: Role) -> Caller {
+    let id = || Id::from_stored(format!("01900000-0000-7000-8000-{nth:012}"));
+    let (user_id, session_id) = (id(), id());
+    Caller {
+        user_id,
+        role,
+        session_id,
+    }
+}
+
+/// An event that the admins hear of, and its owner.
+fn event(seq: Seq, owner: &Caller) -> Event {
+    Event {
+        seq,
+        id: Id::from_stored(format!("01900000-0000-7000-9000-{seq:012}")),
+        at_ms: 0,
+        name: "prospect:created".to_owned(),
+        payload: "{}".to_owned(),
+        audience: Audience::owner_and_admins(Some(&owner.user_id)),
+    }
+}
+
+/// Whether one who has heard everything up to `seq` is to read on.
+fn is_woken(listening: &mut Listening, seq: Seq) -> bool {
+    listening.after(seq).now_or_never().is_some()
+}
+
+#[test]
+fn an_event_wakes_those_who_may_hear_of_it_and_nobody_else() {
+    let (noor, other) = (caller(1, Role::Member), caller(2, Role::Member));
+    let log = Log::new(0);
+    let mut members = log.listen(&noor);
+    let mut admins = log.listen(&caller(3, Role::Admin));
+    log.offer(vec![event(1, &other)]);
+    assert!(is_woken(&mut admins, 0) && !is_woken(&mut members, 0));
+    log.offer(vec![event(2, &noor), event(3, &other)]);
+    assert!(is_woken(&mut admins, 2) && is_woken(&mut members, 0));
+    assert!(!is_woken(&mut admins, 3) && !is_woken(&mut members, 2));
+    // Whoever comes later listens for what comes after that.
+    assert!(!is_woken(&mut log.listen(&noor), 3));
+    // What was lost is nobody's: all have to know.
+    log.restart(9);
+    assert!(is_woken(&mut admins, 3) && is_woken(&mut members, 2));
+}
+
+#[test]
+fn who_has_nothing_to_hear_reads_on_before_memory_forgets_where_that_was() {
+    let (noor, other) = (caller(1, Role::Member), caller(2, Role::Member));
+    let log = Log::new(0);
+    let mut listening = log.listen(&noor);
+    let (mut heard, mut woken) = (0, 0);
+    for seq in 1..=50_000 {
+        log.offer(vec![event(seq, &other)]);
+        if is_woken(&mut listening, heard) {
+            let stretch = log
+                .after(heard, 64, &noor)
+                .expect("memory reaches back to there");
+            assert!(stretch.events.is_empty());
+            (heard, woken) = (stretch.upto, woken + 1);
+        }
+    }
+    assert!((5..=50).contains(&woken), "{woken} times for nothing");
 }
 
 on_both! {
