@@ -92,7 +92,7 @@ impl App {
         let mut reader = self.store.read().await?;
         let seq = head(&mut reader.db()).await?;
         let by_status = store::deliveries::counts(&mut reader.db()).await?;
-        let refused = store::deliveries::refused(&mut reader.db()).await?;
+        let refused = store::refusals::counts(&mut reader.db()).await?;
         Ok(DeliveryCounts {
             by_status,
             refused,

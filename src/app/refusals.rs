@@ -95,12 +95,12 @@ impl App {
     async fn write_refusals(&self, waiting: &Waiting) -> Result<()> {
         let mut tx = self.store.begin().await?;
         for (code, n) in &waiting.counts {
-            store::deliveries::count_refused(&mut tx.db(), code, *n).await?;
+            store::refusals::add(&mut tx.db(), code, *n).await?;
         }
         let requests: Vec<Delivery> = waiting.requests.iter().cloned().collect();
         store::deliveries::insert(&mut tx.db(), &requests).await?;
         let kept = i64::try_from(KEPT).unwrap_or(i64::MAX);
-        store::deliveries::prune_refused(&mut tx.db(), kept).await?;
+        store::refusals::prune(&mut tx.db(), kept).await?;
         self.commit(tx, Vec::new()).await?;
         tracing::warn!(refused = ?waiting.counts, "deliveries were refused");
         Ok(())

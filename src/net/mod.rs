@@ -2,7 +2,7 @@
 //! there are too many.
 //!
 //! Nothing here costs a request a timer: a connection notes what it is doing in an atomic, and
-//! one task looks at all of them once in a while. See [`table`].
+//! one task looks at all of them once in a while. See `table`.
 
 mod accept;
 mod stream;

@@ -22,6 +22,7 @@ pub mod paging;
 pub mod proposals;
 pub mod prospects;
 pub mod record;
+pub mod refusals;
 pub mod search;
 pub mod sessions;
 pub mod settings;

@@ -16,7 +16,7 @@ use super::super::error::{Error, Result};
 use super::super::inserts::Insert;
 use super::super::record::record;
 use super::super::sql::{Arg, Db, answered, args};
-use super::super::{Store, Tx, migrations};
+use super::super::{Store, Tx, migrations, refusals};
 use crate::domain::email::Email;
 use crate::domain::ids::Id;
 
@@ -297,8 +297,8 @@ pub async fn carry_over(source: &mut Db<'_>, target: &mut Db<'_>) -> Result<()> 
     let mark: Vec<Arg> = args![UNFINISHED, "unfinished"];
     let rows = rows.map(|(name, value)| args![name, value]).chain([mark]);
     carry(target, "INSERT INTO setting (name, value)", rows.collect()).await?;
-    for (code, refused) in super::refused(source).await? {
-        super::count_refused(target, &code, refused).await?;
+    for (code, refused) in refusals::counts(source).await? {
+        refusals::add(target, &code, refused).await?;
     }
     Ok(())
 }

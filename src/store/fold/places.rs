@@ -34,7 +34,7 @@ macro_rules! select_place {
 /// Where these invitees stand.
 ///
 /// # Errors
-/// [`super::Error::Database`].
+/// [`Error::Database`](crate::store::error::Error::Database).
 pub async fn places<'k>(
     db: &mut Db<'_>,
     uris: impl IntoIterator<Item = &'k str>,
@@ -46,7 +46,7 @@ pub async fn places<'k>(
 /// Where the invitees of these prospects stand.
 ///
 /// # Errors
-/// [`super::Error::Database`].
+/// [`Error::Database`](crate::store::error::Error::Database).
 pub async fn places_of_prospects<'k>(
     db: &mut Db<'_>,
     prospects: impl IntoIterator<Item = &'k str>,
@@ -58,7 +58,7 @@ pub async fn places_of_prospects<'k>(
 /// Where the invitees of these proposals' chains stand.
 ///
 /// # Errors
-/// [`super::Error::Database`].
+/// [`Error::Database`](crate::store::error::Error::Database).
 pub async fn places_of_proposals<'k>(
     db: &mut Db<'_>,
     proposals: impl IntoIterator<Item = &'k str>,
