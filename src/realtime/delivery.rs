@@ -13,6 +13,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use socketioxide::extract::SocketRef;
 use socketioxide::{SendError, SocketError, TransportType};
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -182,6 +183,9 @@ async fn deliver(
                 if stretch.events.len() < STRETCH {
                     attending.waits();
                     listening.after(cursor).await;
+                } else {
+                    // Who has far to go lets others have their turn.
+                    consume_budget().await;
                 }
             }
             Ok(Served::Resync(seq)) => {

@@ -2,7 +2,7 @@
 //!
 //! A socket is authenticated before it is told that it is connected. From then on one task owns
 //! it: it reads the event log from the socket's own position and sends what its user may hear,
-//! in order. Commits only wake it. See [`delivery`].
+//! in order. Commits only wake it. See `delivery`.
 
 mod auth;
 mod delivery;
@@ -42,7 +42,7 @@ const INCOMING: usize = 64 << 10;
 
 /// What a connection reads at a time, in bytes: more would be kept for each of thousands that have
 /// little to say. A longer message is read in more steps.
-const READ: usize = 512;
+const READ: usize = 128;
 
 /// The largest answer to a poll, in bytes: more than a connection's buffer can hold. The packet
 /// that does not fit any more is put aside by engineioxide 0.17.9, and lost when the client then
