@@ -24,8 +24,8 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
     if let Err(error) = app.prepare_search().await {
         tracing::warn!(
             error = chain(&error),
-            "the search index cannot be made (it takes the extension pg_trgm): searches will \
-             compare each prospect"
+            "the search index cannot be made (it takes the extensions pg_trgm and btree_gin): \
+             searches will compare each prospect"
         );
         return;
     }

@@ -109,8 +109,9 @@ pub(super) const BEGIN_FOLD_POSTGRES: &str =
 pub(super) const PREPARE_SEARCH_POSTGRES: &[&str] = &[
     "SELECT CAST(pg_advisory_xact_lock(7309939834921447) AS TEXT)",
     "CREATE EXTENSION IF NOT EXISTS pg_trgm",
+    "CREATE EXTENSION IF NOT EXISTS btree_gin",
     "CREATE INDEX IF NOT EXISTS prospect_search_text ON prospect_search \
-        USING gin (text gin_trgm_ops) WITH (gin_pending_list_limit = 256)",
+        USING gin (owner_id, text gin_trgm_ops) WITH (gin_pending_list_limit = 256)",
 ];
 
 /// SQLite takes the write lock at once: a transaction that reads first and writes later fails

@@ -64,6 +64,14 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// The one owner, empty for nobody.
+    pub(super) fn owner(self) -> Option<&'a str> {
+        match self {
+            Self::Of(owner) => Some(owner),
+            Self::Everybodys | Self::Nothing => None,
+        }
+    }
+
     /// How many records are counted in it.
     pub(super) async fn total(self, db: &mut Db<'_>, which: Which<'_>) -> Result<i64> {
         match self {

@@ -69,6 +69,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0010_merged.sql"),
         include_str!("../../migrations/postgres/0010_merged.sql"),
     ),
+    (
+        11,
+        "search_of_an_owner",
+        include_str!("../../migrations/sqlite/0011_search_of_an_owner.sql"),
+        include_str!("../../migrations/postgres/0011_search_of_an_owner.sql"),
+    ),
 ];
 
 /// Where a database keeps which it has had: sqlx's own name.

@@ -5,29 +5,27 @@
 //! names after the index's position is looked at beside what the index finds; and because the
 //! index may also hold what has changed or gone since, whatever it finds is compared with the
 //! prospect itself.
-//!
-//! `SQLite` has FTS5 and Postgres `pg_trgm`; what differs stands in [`FTS5`] and [`PG_TRGM`].
 
+mod index;
 mod pattern;
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
-
-use super::error::{Error, Result};
+use super::error::Result;
+use super::events;
 use super::listing::{Filter, Runs, Scope};
 use super::paging::{self, Direction, Found, Page, Position};
 use super::prospects;
 use super::record::record;
 use super::sorting::{Sort, positions};
 use super::sql::{Db, Sql, args};
-use super::{dialect, events};
-use crate::domain::event::Seq;
-use crate::domain::ids::Id;
 use crate::domain::prospect::Prospect;
+pub(super) use index::forget;
+use index::{Engine, changed, state};
+pub use index::{prepare, step};
 pub(super) use pattern::compare;
-use pattern::{like, query};
+use pattern::{Query, like};
 
 /// Among so many prospects a search compares each, which is quick and exact.
 const SMALL: i64 = 2000;
@@ -40,188 +38,12 @@ const GATHERED: i64 = 1000;
 /// until then a search compares each prospect.
 const PENDING: i64 = 1000;
 
-/// How one of the databases indexes and is asked. `?` stands for what it is asked, and how many
-/// hits are wanted at most.
-struct Engine {
-    index: &'static str,
-    index_many: &'static str,
-    /// Forgets prospects that are about to be deleted: later nobody knows their numbers.
-    forget: Option<&'static str>,
-    /// Forgets those that the log names and that are gone.
-    forget_gone: Option<&'static str>,
-    /// The first hits that it comes to: by number, where prospects have one, those with the
-    /// smallest, or the greatest.
-    hits: [&'static str; 2],
-    pending: &'static str,
-    /// A prospect's number.
-    number: &'static str,
-}
-
-const FTS5: Engine = Engine {
-    index: "INSERT OR REPLACE INTO prospect_search (rowid, text) \
-        SELECT n, search_text FROM prospect WHERE id IN {keys}",
-    index_many: "INSERT OR REPLACE INTO prospect_search (rowid, text) \
-        SELECT n, search_text FROM prospect WHERE id > $1 AND id <= $2",
-    forget: Some(
-        "DELETE FROM prospect_search WHERE rowid IN (SELECT n FROM prospect WHERE id IN {keys})",
-    ),
-    forget_gone: None,
-    hits: [
-        "n IN (SELECT n FROM (SELECT rowid AS n FROM prospect_search \
-            WHERE prospect_search MATCH ? ORDER BY rowid LIMIT ?)",
-        "n IN (SELECT n FROM (SELECT rowid AS n FROM prospect_search \
-            WHERE prospect_search MATCH ? ORDER BY rowid DESC LIMIT ?)",
-    ],
-    pending: " UNION ALL SELECT n FROM prospect WHERE id IN (",
-    number: "SELECT n, ",
-};
-
-const PG_TRGM: Engine = Engine {
-    index: "INSERT INTO prospect_search (prospect_id, text) \
-        SELECT id, search_text FROM prospect WHERE id IN {keys} \
-        ON CONFLICT (prospect_id) DO UPDATE SET text = excluded.text \
-        WHERE prospect_search.text <> excluded.text",
-    index_many: "INSERT INTO prospect_search (prospect_id, text) \
-        SELECT id, search_text FROM prospect WHERE id > $1 AND id <= $2 \
-        ON CONFLICT (prospect_id) DO UPDATE SET text = excluded.text",
-    // Whoever deletes would wait for rows that a step holds, and a step for those of a deletion.
-    forget: None,
-    forget_gone: Some(
-        "DELETE FROM prospect_search WHERE prospect_id IN {keys} \
-         AND NOT EXISTS (SELECT 1 FROM prospect WHERE prospect.id = prospect_search.prospect_id)",
-    ),
-    hits: ["id IN (SELECT id FROM (SELECT prospect_id AS id FROM prospect_search \
-        WHERE text LIKE ? LIMIT ?) AS found"; 2],
-    pending: " UNION ALL SELECT id FROM prospect WHERE id IN (",
-    number: "SELECT CAST(NULL AS BIGINT) AS n, ",
-};
-
-impl Engine {
-    const fn of(db: &Db<'_>) -> &'static Self {
-        match db {
-            Db::Sqlite(_) | Db::Embedded(_) => &FTS5,
-            Db::Postgres(_) => &PG_TRGM,
-        }
-    }
-}
-
-record! {
-    /// How far the index has come.
-    #[derive(Debug)]
-    struct State {
-        indexed_seq: Seq,
-        filled_id: Option<String>,
-    }
-}
-
-async fn state(db: &mut Db<'_>) -> Result<State> {
-    let sql = "SELECT indexed_seq, filled_id FROM search_index WHERE id = 1";
-    let row = db.fetch_one(sql, args![]).await?;
-    row.ok_or(Error::Corrupt("the search index's position"))
-}
-
-/// Makes the index ready to be filled. Postgres needs `pg_trgm` for it, which any database has
-/// at hand but not every role may create.
-///
-/// # Errors
-/// [`Error::Database`] when it may not; searches then compare each prospect.
-pub async fn prepare(db: &mut Db<'_>) -> Result<()> {
-    if let Db::Postgres(_) = db {
-        for sql in dialect::PREPARE_SEARCH_POSTGRES {
-            db.execute(*sql, args![]).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Takes the index on by at most `limit` events, or prospects while it is first filled. Answers
-/// whether there may be more to do. To be run in a transaction of its own.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn step(db: &mut Db<'_>, limit: i64) -> Result<bool> {
-    let state = state(db).await?;
-    if let Some(filled) = state.filled_id {
-        return fill(db, &filled, limit).await;
-    }
-    let extent = events::extent(db).await?;
-    if state.indexed_seq < extent.floor {
-        // It slept longer than events are kept.
-        let sql = "UPDATE search_index SET indexed_seq = $1, filled_id = '' WHERE id = 1";
-        db.execute(sql, args![extent.head]).await?;
-        return Ok(true);
-    }
-    let changed = changed(db, state.indexed_seq, limit).await?;
-    let full = changed.len() == usize::try_from(limit).unwrap_or(usize::MAX);
-    let upto = match changed.last() {
-        Some((seq, _)) if full => *seq,
-        _ => extent.head,
-    };
-    // Taken before the prospects are read: of two nodes one finds it moved and steps back.
-    let sql = "UPDATE search_index SET indexed_seq = $1 WHERE id = 1 AND indexed_seq = $2";
-    if upto == state.indexed_seq || db.execute(sql, args![upto, state.indexed_seq]).await? == 0 {
-        return Ok(false);
-    }
-    let ids: BTreeSet<String> = changed.into_iter().map(|(_, id)| id).collect();
-    let ids = || ids.iter().map(String::as_str);
-    let engine = Engine::of(db);
-    db.execute_in(engine.index, ids()).await?;
-    if let Some(forget_gone) = engine.forget_gone {
-        db.execute_in(forget_gone, ids()).await?;
-    }
-    Ok(full)
-}
-
-/// Takes prospects out of the index that are about to be deleted, so that nothing is left of
-/// them there; on Postgres the next step does.
-///
-/// # Errors
-/// [`Error::Database`].
-pub(super) async fn forget(db: &mut Db<'_>, ids: &[&Id]) -> Result<()> {
-    if let Some(forget) = Engine::of(db).forget {
-        db.execute_in(forget, ids.iter().map(|id| id.as_str()))
-            .await?;
-    }
-    Ok(())
-}
-
-/// Fills the index with the prospects after `filled`, for the first time.
-async fn fill(db: &mut Db<'_>, filled: &str, limit: i64) -> Result<bool> {
-    if filled.is_empty() {
-        // What changes from here on is in the log.
-        let head = events::extent(db).await?.head;
-        let sql = "UPDATE search_index SET indexed_seq = $1 WHERE id = 1 AND filled_id = ''";
-        db.execute(sql, args![head]).await?;
-    }
-    let sql = "SELECT id FROM prospect WHERE id > $1 ORDER BY id LIMIT $2";
-    let ids: Vec<(String,)> = db.fetch(sql, args![filled, limit]).await?;
-    let last = ids.last().map(|(id,)| id.as_str());
-    let sql = "UPDATE search_index SET filled_id = $1 WHERE id = 1 AND filled_id = $2";
-    if db.execute(sql, args![last, filled]).await? == 1
-        && let Some(last) = last
-    {
-        let index = Engine::of(db).index_many;
-        db.execute(index, args![filled, last]).await?;
-    }
-    Ok(true)
-}
-
-/// The prospects that the log names after a position, in order.
-async fn changed(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<(Seq, String)>> {
-    #[derive(Deserialize)]
-    struct Named {
-        id: String,
-    }
-    let sql = "SELECT seq, payload FROM event WHERE seq > $1 \
-        AND name IN ('prospect:created', 'prospect:updated', 'prospect:deleted') ORDER BY seq LIMIT $2 + 0";
-    let rows: Vec<(Seq, String)> = db.fetch(sql, args![since, limit]).await?;
-    let read = |(seq, payload): (Seq, String)| {
-        let named: Named =
-            serde_json::from_str(&payload).map_err(|_| Error::Corrupt("an event's payload"))?;
-        Ok((seq, named.id))
-    };
-    rows.into_iter().map(read).collect()
-}
+/// A hundred prospects' texts from anywhere, by which is reckoned how many have a trigram.
+const SAMPLE: &str = "WITH RECURSIVE \
+    last(n) AS (SELECT MAX(n) FROM prospect), \
+    one(k, n) AS (SELECT 1, 1 UNION ALL \
+        SELECT k + 1, 1 + abs(random() % (SELECT n FROM last)) FROM one WHERE k < 100) \
+    SELECT search_text FROM prospect WHERE n IN (SELECT n FROM one)";
 
 /// Lists the prospects of some runs that have the text.
 ///
@@ -237,10 +59,10 @@ pub(super) async fn list(
     sort: Sort,
     page: Page,
 ) -> Result<Found<Prospect>> {
-    let query = query(db, text).filter(|_| runs.known > SMALL);
-    let hits = match query {
-        Some(query) => hits(db, runs.filter, text, &query, sort).await?,
-        None => None,
+    let hits = if runs.known > SMALL {
+        hits(db, runs.filter, text, sort).await?
+    } else {
+        None
     };
     let (at_least, foreseen) = match hits {
         Some(Hits { keys, rest: None }) => return gathered(db, keys, sort, page).await,
@@ -292,14 +114,8 @@ enum Rest {
     Anywhere,
 }
 
-/// Asks the index; `None` while it is not ready.
-async fn hits(
-    db: &mut Db<'_>,
-    filter: &Filter,
-    text: &str,
-    query: &str,
-    sort: Sort,
-) -> Result<Option<Hits>> {
+/// Asks the index; `None` where only comparing each prospect will do, or while it is not ready.
+async fn hits(db: &mut Db<'_>, filter: &Filter, text: &str, sort: Sort) -> Result<Option<Hits>> {
     let state = state(db).await?;
     if state.filled_id.is_some() || state.indexed_seq < events::extent(db).await?.floor {
         return Ok(None);
@@ -308,37 +124,82 @@ async fn hits(
     if pending.len() > usize::try_from(PENDING).unwrap_or(usize::MAX) {
         return Ok(None);
     }
-    let ids: BTreeSet<String> = pending.into_iter().map(|(_, id)| id).collect();
-    let unsure = ids.len();
+    let pending: BTreeSet<String> = pending.into_iter().map(|(_, id)| id).collect();
+    let mut hits = None;
+    for query in queries(db, filter, text).await? {
+        let found = ask(db, filter, &query, &pending, sort).await?;
+        let (keys, others): (Vec<Hit>, Vec<Hit>) =
+            (found.keys.into_iter()).partition(|hit| hit.search_text.contains(text));
+        let keys = keys.into_iter().filter(|hit| hit.fits(filter)).collect();
+        let rest = found.rest;
+        // Of more than can be gathered, some have not the text: fewer may have it than that.
+        let enough = rest.is_none() || others.is_empty();
+        hits = Some(Hits { keys, rest });
+        if enough {
+            break;
+        }
+    }
+    Ok(hits)
+}
+
+/// What the index is asked, until it finds few enough, or only what has the text.
+async fn queries(db: &mut Db<'_>, filter: &Filter, text: &str) -> Result<Vec<String>> {
+    let owner = filter.scope().owner();
+    let Some(query) = Query::of(db, text, owner.unwrap_or_default()) else {
+        return Ok(Vec::new());
+    };
+    let whole = query.whole();
+    if !query.is_long() {
+        return Ok(vec![whole]);
+    }
+    let sample: Vec<(String,)> = db.fetch(SAMPLE, args![]).await?;
+    let sample: Vec<String> = sample.into_iter().map(|(text,)| text).collect();
+    Ok(vec![query.of_the_rarest(&sample).whole(), whole])
+}
+
+/// What the index finds, and those that it may not know yet.
+async fn ask(
+    db: &mut Db<'_>,
+    filter: &Filter,
+    query: &str,
+    pending: &BTreeSet<String>,
+    sort: Sort,
+) -> Result<Hits> {
     let engine = Engine::of(db);
+    let ascending = sort == Sort::Created(Direction::Ascending);
     let mut sql = Sql::new(engine.number);
+    // A hit whose prospect is gone counts as one all the same: it has been looked up.
     sql.push(
-        "id, created_ms, updated_ms, name_key, search_text, owner_id, status, source FROM prospect",
+        "COALESCE(p.id, '') AS id, COALESCE(p.created_ms, 0) AS created_ms, \
+         COALESCE(p.updated_ms, 0) AS updated_ms, COALESCE(p.name_key, '') AS name_key, \
+         COALESCE(p.search_text, '') AS search_text, p.owner_id AS owner_id, \
+         COALESCE(p.status, '') AS status, COALESCE(p.source, '') AS source FROM (",
         args![],
     );
-    let ascending = sort == Sort::Created(Direction::Ascending);
-    let first = engine.hits[usize::from(!ascending)];
-    sql.filter(first, args![query, GATHERED + 1]);
-    if !ids.is_empty() {
+    sql.push(engine.hits, args![query]);
+    if let (Some(of_owner), Some(owner)) = (engine.of_owner, filter.scope().owner()) {
+        sql.push(of_owner, args![owner]);
+    }
+    let first = engine.first[usize::from(!ascending)];
+    sql.push(first, args![GATHERED + 1]);
+    if !pending.is_empty() {
         sql.push(engine.pending, args![]);
-        sql.push_list(ids.iter().map(|id| id.as_str().into()).collect());
+        sql.push_list(pending.iter().map(|id| id.as_str().into()).collect());
         sql.push(")", args![]);
     }
-    sql.push(")", args![]);
+    sql.push(engine.join, args![]);
     let (sql, args) = sql.build();
-    let mut keys: Vec<Hit> = db.fetch(sql, args).await?;
-    // A hit whose prospect is gone is no row; the log still names each such prospect.
-    let all = keys.len() + unsure <= usize::try_from(GATHERED).unwrap_or(usize::MAX);
-    let indexed = keys.iter().filter(|hit| !ids.contains(&hit.id));
+    let keys: Vec<Hit> = db.fetch(sql, args).await?;
+    let all = keys.len() <= usize::try_from(GATHERED).unwrap_or(usize::MAX);
+    let indexed = keys.iter().filter(|hit| !pending.contains(&hit.id));
     let numbers = indexed.filter_map(|hit| hit.n);
     let rest = if ascending {
         numbers.max().map(Rest::Above)
     } else {
         numbers.min().map(Rest::Below)
     };
-    keys.retain(|hit| hit.search_text.contains(text) && hit.fits(filter));
     let rest = (!all).then(|| rest.unwrap_or(Rest::Anywhere));
-    Ok(Some(Hits { keys, rest }))
+    Ok(Hits { keys, rest })
 }
 
 /// The page of a list by creation, if it lies before all hits that were not gathered. Prospects

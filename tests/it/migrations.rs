@@ -156,6 +156,7 @@ async fn each_migration_of_what_is_there_is_announced(database: Database) {
         "turns_on_sqlite",
         "plain_letters",
         "merged",
+        "search_of_an_owner",
     ];
     let said = announced(&server);
     assert_eq!(said.len(), names.len(), "{said:?}");

@@ -170,6 +170,55 @@ on_both! {
         assert_eq!(found(&app, &token, &asked).await, (Vec::new(), 0));
     }
 
+    async fn a_prospect_that_changes_hands_is_found_by_its_new_owner_alone(app: TestApp) {
+        crowd(&app).await;
+        let (one, ones) = app.member("amelie@example.com", None).await;
+        let (two, twos) = app.member("bruno@example.com", None).await;
+        let made = app.prospect(app.admin_token(), "noor@example.com").await;
+        let path = format!("/api/prospects/{}", made["id"].as_str().unwrap());
+        for owner in [&one, &two] {
+            // As if each had so many that they are not compared one by one.
+            let counted = format!(
+                "INSERT INTO record_count (record, owner_key, status, kind, n) \
+                 VALUES ('prospect', '{owner}', 'new', 'import', 2100)"
+            );
+            app.database.execute(&counted).await;
+        }
+        for (owner, sees, others) in [(&one, &ones, &twos), (&two, &twos, &ones)] {
+            app.patch(&path, &json!({ "ownerId": owner })).await.expect(200);
+            for _ in 0..2 {
+                for search in ["noo", "noor@example"] {
+                    let search = format!("search={search}");
+                    assert_eq!(found(&app, sees, &search).await.1, 1);
+                    assert_eq!(found(&app, others, &search).await.1, 0);
+                }
+                index(&app).await;
+            }
+        }
+    }
+
+    async fn what_the_index_has_of_the_gone_hides_nobody(app: TestApp) {
+        crowd(&app).await;
+        index(&app).await;
+        // More than are gathered, and the greatest numbers: what an index is asked for first.
+        let gone = "DELETE FROM prospect WHERE search_text LIKE '%zola' AND created_ms > 21";
+        app.database.execute(gone).await;
+        assert_eq!(emails(&app, "zola").await.len(), 11);
+    }
+
+    async fn what_has_every_part_of_a_text_but_not_the_text_is_not_found(app: TestApp) {
+        crowd(&app).await;
+        index(&app).await;
+        // Half of the crowd has all its trigrams, more than are gathered.
+        assert_eq!(emails(&app, "bcd bcd bcde").await, [] as [&str; 0]);
+        let body = json!({ "email": "noor@example.com", "company": "bcd bcd bcde" });
+        app.post("/api/prospects", &body).await.expect(201);
+        for _ in 0..2 {
+            assert_eq!(emails(&app, "bcd bcd bcde").await, ["noor@example.com"]);
+            index(&app).await;
+        }
+    }
+
     async fn a_search_that_finds_very_many_says_how_many_at_least(app: TestApp) {
         crowd(&app).await;
         index(&app).await;
