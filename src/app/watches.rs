@@ -47,14 +47,17 @@ impl<K: Clone + Eq + Hash, T> Watches<K, T> {
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        if let Some(sender) = self.0.lock().get(key) {
+        // Woken without the lock: there may be thousands.
+        let sender = self.0.lock().get(key).cloned();
+        if let Some(sender) = sender {
             sender.send_if_modified(change);
         }
     }
 
     /// Does so for every key that is watched.
     pub(super) fn change_all(&self, mut change: impl FnMut(&mut T) -> bool) {
-        for sender in self.0.lock().values() {
+        let senders: Vec<watch::Sender<T>> = self.0.lock().values().cloned().collect();
+        for sender in senders {
             sender.send_if_modified(&mut change);
         }
     }

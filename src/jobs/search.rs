@@ -19,17 +19,24 @@ const REST: u32 = 12;
 const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(5);
 
+/// How long to wait before trying again to make the index, which may take somebody's permission.
+const AGAIN: Duration = Duration::from_mins(10);
+
 /// Indexes until the program stops.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
-    if let Err(error) = app.prepare_search().await {
+    stop.run_until_cancelled(prepare_and_follow(app)).await;
+}
+
+async fn prepare_and_follow(app: Arc<App>) {
+    while let Err(error) = app.prepare_search().await {
         tracing::warn!(
             error = chain(&error),
             "the search index cannot be made (it takes the extensions pg_trgm and btree_gin): \
-             searches will compare each prospect"
+             searches compare each prospect, and it will be tried again"
         );
-        return;
+        sleep(AGAIN).await;
     }
-    stop.run_until_cancelled(follow(app)).await;
+    follow(app).await;
 }
 
 async fn follow(app: Arc<App>) {

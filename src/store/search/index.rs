@@ -3,8 +3,11 @@
 //! `SQLite` has FTS5 and Postgres `pg_trgm`; what differs stands in [`FTS5`] and [`PG_TRGM`].
 
 use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::domain::event::Seq;
 use crate::domain::ids::Id;
@@ -12,6 +15,9 @@ use crate::store::error::{Error, Result};
 use crate::store::record::record;
 use crate::store::sql::{Db, args};
 use crate::store::{dialect, events};
+
+/// How long one statement may take that makes the index ready, on Postgres.
+const PREPARE: Duration = Duration::from_hours(1);
 
 /// How one of the databases indexes and is asked. `?` stands for what it is asked, for the owner,
 /// and for how many hits are wanted at most.
@@ -134,9 +140,11 @@ pub(super) async fn state(db: &mut Db<'_>) -> Result<State> {
 /// # Errors
 /// [`Error::Database`] when it may not; searches then compare each prospect.
 pub async fn prepare(db: &mut Db<'_>) -> Result<()> {
-    if let Db::Postgres(_) = db {
+    if let Db::Postgres(c) = db {
         for sql in dialect::PREPARE_SEARCH_POSTGRES {
-            db.execute(*sql, args![]).await?;
+            // Not within what a statement may take otherwise: a million prospects are some minutes.
+            let done = timeout(PREPARE, sqlx::query(*sql).execute(&mut **c)).await;
+            done.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?;
         }
     }
     Ok(())
