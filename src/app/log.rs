@@ -226,7 +226,8 @@ impl Log {
     }
 
     /// Listens for what a caller may hear of from here on. What is in the log already is to be
-    /// read after this.
+    /// read after this. Who hears nothing stays where it was; what lies after that is kept for a
+    /// day at least, and a socket lives no longer than its token, an hour.
     #[must_use]
     pub fn listen(&self, caller: &Caller) -> Listening {
         Listening(self.due.watch(Ears::of(caller), 0))
