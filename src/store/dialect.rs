@@ -17,6 +17,7 @@ use sqlx::{ConnectOptions, Connection, Postgres, Sqlite};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::busy;
 use super::checkpoint::Disk;
 use super::embedded;
 use super::error::{Error, Result};
@@ -184,7 +185,7 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|error| Error::Url(format!("DATABASE_URL is not a SQLite URL: {error}")))?
         .create_if_missing(true)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(busy::LIMIT)
         .statement_cache_capacity(STATEMENT_CACHE)
         .disable_statement_logging();
     let options = PRAGMAS.into_iter().fold(options, |options, (name, value)| {
@@ -192,7 +193,9 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
     });
     let path = options.get_filename().to_owned();
     create_private(&path)?;
-    let write = pool::<Sqlite>(1).before_acquire(|connection, _| {
+    let write =
+        pool::<Sqlite>(1).after_connect(|connection, _| Box::pin(busy::wait_so(connection)));
+    let write = write.before_acquire(|connection, _| {
         // SQLite ends a transaction by itself when the disk is full or fails. sqlx 0.9.0 then
         // fails to roll it back, believes it open for ever, and begins no other.
         let usable = !connection.is_in_transaction();

@@ -8,7 +8,6 @@
 //! A statement blocks its thread, so only the writer, which has a thread of its own, uses it.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, OpenFlags, Row, params_from_iter};
@@ -16,10 +15,7 @@ use tokio::sync::{OwnedMappedMutexGuard, OwnedMutexGuard};
 
 use super::error::{Error, Result};
 use super::sql::Arg;
-use super::{dialect, vfs};
-
-/// How long a transaction waits for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
+use super::{busy, dialect, vfs};
 
 /// How much of the file the connection remembers, in KiB (negative, as SQLite wants it): what it
 /// writes again and again. After a commit in which a page was split, SQLite 3.51 walks through all
@@ -62,7 +58,7 @@ impl Connection {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         vfs::register();
         let connection = rusqlite::Connection::open_with_flags_and_vfs(path, flags, vfs::NAME)?;
-        connection.busy_timeout(BUSY)?;
+        connection.busy_handler(Some(busy::look_again))?;
         connection.set_prepared_statement_cache_capacity(dialect::STATEMENT_CACHE);
         for (name, value) in dialect::PRAGMAS {
             connection.pragma_update(None, name, value)?;
@@ -79,7 +75,7 @@ impl Connection {
     pub(super) fn open_to_read(path: &Path) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = rusqlite::Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY)?;
+        connection.busy_timeout(busy::LIMIT)?;
         connection.set_prepared_statement_cache_capacity(dialect::STATEMENT_CACHE);
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "cache_size", CACHE)?;

@@ -1,5 +1,6 @@
 //! All SQL: the only place that names sqlx. One file for each group of tables.
 
+mod busy;
 mod checkpoint;
 mod columns;
 pub mod connections;

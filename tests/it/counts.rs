@@ -2,16 +2,12 @@
 //! counting the rows would say.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::http::Method;
-use bookbell::app::App;
-use bookbell::domain::ids::UuidV7;
-use bookbell::store::Store;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::app::{TestApp, settings};
+use crate::support::app::TestApp;
 use crate::support::on_both;
 use crate::support::payload::{Booking, routing_form};
 
@@ -45,15 +41,6 @@ async fn check(app: &TestApp) {
          WHERE run <> status || '/' || source \
          OR owner_run <> COALESCE(owner_id, '') || '/' || status || '/' || source";
     assert_eq!(read(app, astray).await, Counts::new());
-}
-
-async fn second_node(app: &TestApp) -> (TestApp, tokio::sync::oneshot::Sender<()>) {
-    let store = Store::open(&app.database.url).await.unwrap();
-    let (clock, ids) = (app.clock.clone(), Arc::new(UuidV7::new()));
-    let (node, writer) = App::new(store, settings(), clock, ids).await.unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel();
-    tokio::spawn(writer.run(Arc::clone(&node), stopped));
-    (app.beside(node), stop)
 }
 
 /// Something that people or Calendly do, by a number; it may well be refused.
@@ -125,7 +112,7 @@ on_both! {
         for n in 0..2 {
             owners.push(json!(app.member(&format!("m{n}@example.com"), None).await.0));
         }
-        let (other, _stop) = second_node(&app).await;
+        let other = app.second_node().await;
         let mut n: u32 = 7;
         for round in 0..12 {
             let some = (0..10).map(|k| {

@@ -7,7 +7,7 @@ use axum::http::Method;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::support::app::Reply;
 use crate::support::cluster::Cluster;
@@ -138,6 +138,36 @@ async fn a_locked_file_refuses_deliveries_until_it_is_let_go() {
     sender.advance(40).await;
     expect_nothing_lost(sender, &server, &people, &mut audience).await;
     assert!(server.log().contains("ERROR"), "{}", server.log());
+}
+
+/// Writes again and again, as another process would whose disk takes its time.
+async fn write_without_pause(url: String) {
+    let mut other = SqliteConnection::connect(&url).await.unwrap();
+    loop {
+        sqlx::raw_sql("BEGIN IMMEDIATE")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        sleep(Duration::from_millis(120)).await;
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_writes_without_pause_does_not_keep_others_out() {
+    let server = Server::start(Database::sqlite());
+    let people = People::of(&server.api()).await;
+    let other = tokio::spawn(write_without_pause(server.database.url.clone()));
+    for n in 1..=6 {
+        server.api().deliver(&booking(n)).await.expect(200);
+        let prospect = json!({ "email": format!("x{n}@example.org") });
+        let api = server.api();
+        let edit = api.post("/api/prospects", &people.admin.token, &prospect);
+        edit.await.expect(201);
+    }
+    assert!(!other.is_finished());
+    other.abort();
 }
 
 async fn a_migration_that_fails_half_way_leaves_nothing_behind(database: Database) {

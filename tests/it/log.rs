@@ -1,11 +1,8 @@
 //! The event log: one order for everybody, without gaps (laws 2 and 3).
 
-use std::sync::Arc;
-
-use bookbell::app::App;
 use bookbell::app::log::{Listening, Log};
 use bookbell::domain::event::{Audience, Event, Seq};
-use bookbell::domain::ids::{Id, UuidV7};
+use bookbell::domain::ids::Id;
 use bookbell::domain::user::{Caller, Role};
 use bookbell::store::{self, Store};
 use futures_util::FutureExt as _;
@@ -90,12 +87,7 @@ on_both! {
     async fn a_reader_never_overtakes_a_position_that_commits_later(app: TestApp) {
         const EACH: i64 = 40;
         // Two nodes, each with several people and bookings committing at once.
-        let store = Store::open(&app.database.url).await.unwrap();
-        let (other, writer) =
-            App::new(store, settings(), app.clock.clone(), Arc::new(UuidV7::new())).await.unwrap();
-        let (_stop, stopped) = tokio::sync::oneshot::channel();
-        tokio::spawn(writer.run(Arc::clone(&other), stopped));
-        let second = app.beside(other);
+        let second = app.second_node().await;
         let people = async |node: &TestApp, name: &str| {
             for n in 0..EACH {
                 let body = json!({ "email": format!("{name}{n}@example.com") });

@@ -106,7 +106,8 @@ impl Writer {
     }
 
     /// Folds what comes until the queue is closed and empty, or `stop` is given and it is empty.
-    /// It does so on the caller's runtime; the program has threads for it ([`Writer::start`]).
+    /// It does so on the caller's runtime, whose thread it blocks on SQLite, and folds each batch
+    /// beside the one before, however small; the program has threads for it ([`Writer::start`]).
     pub async fn run(self, app: Arc<App>, stop: oneshot::Receiver<()>) {
         let writes = Writes::here(Handle::current());
         self.serve(Lanes::new(app, writes), stop).await;

@@ -14,6 +14,7 @@ use bookbell::domain::secret::Secret;
 use bookbell::store::Store;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tower::ServiceExt;
 
@@ -119,6 +120,20 @@ impl Reply {
     }
 }
 
+/// Starts the product on a database, and answers what keeps its writer running.
+async fn start(database: &Database, clock: Arc<FixedClock>) -> (Arc<App>, oneshot::Sender<()>) {
+    let store = Store::open(&database.url).await.unwrap();
+    let (app, writer) = App::new(store, settings(), clock, Arc::new(UuidV7::new()))
+        .await
+        .unwrap();
+    let (stop_writer, stopped) = oneshot::channel();
+    // On SQLite it blocks its thread, and whoever it waits for may need those of the test.
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let run = writer.run(Arc::clone(&app), stopped);
+    std::thread::spawn(move || runtime.block_on(run));
+    (app, stop_writer)
+}
+
 impl TestApp {
     pub async fn sqlite() -> Self {
         Self::on(Database::sqlite()).await
@@ -131,16 +146,11 @@ impl TestApp {
     /// The product on a database, with its first admin signed in.
     pub async fn on(database: Database) -> Self {
         let clock = Arc::new(FixedClock(AtomicI64::new(START_MS)));
-        let store = Store::open(&database.url).await.unwrap();
-        let (app, writer) = App::new(store, settings(), clock.clone(), Arc::new(UuidV7::new()))
-            .await
-            .unwrap();
+        let (app, stop_writer) = start(&database, clock.clone()).await;
         app.create_first_admin(ADMIN.0, Some(ADMIN.1.to_owned()))
             .await
             .unwrap();
         app.catch_up().await.unwrap();
-        let (stop_writer, stopped) = oneshot::channel();
-        tokio::spawn(writer.run(Arc::clone(&app), stopped));
         let router = bookbell::http::router(Arc::clone(&app));
         let writer = Arc::new(stop_writer);
         let mut this = Self {
@@ -153,6 +163,15 @@ impl TestApp {
         };
         this.token = Some(this.sign_in(ADMIN.0, ADMIN.1).await);
         this
+    }
+
+    /// A second node on the same database, with the same admin signed in.
+    pub async fn second_node(&self) -> Self {
+        let (app, stop_writer) = start(&self.database, self.clock.clone()).await;
+        Self {
+            writer: Arc::new(stop_writer),
+            ..self.beside(app)
+        }
     }
 
     /// Another node of the same product, already running, with the same admin signed in.
