@@ -1,7 +1,7 @@
 //! Where the two databases must differ: opening them, their transactions, the batch lock, and
 //! telling other nodes. Everything else is one text for both.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{ConnectOptions, Connection, Postgres, Sqlite};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::busy;
 use super::checkpoint::Disk;
@@ -135,6 +135,9 @@ pub(super) const PRAGMAS: [(&str, &str); 5] = [
     ("wal_autocheckpoint", "80000"),
 ];
 
+/// How long to wait before looking again whether another program has made or migrated the file.
+const AGAIN: Duration = Duration::from_millis(10);
+
 /// How long a request waits for a connection before it fails.
 pub(super) const ACQUIRE: Duration = Duration::from_secs(5);
 
@@ -192,6 +195,7 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
         options.pragma(name, value)
     });
     let path = options.get_filename().to_owned();
+    let _turn = turn_to_open(&path).await;
     create_private(&path)?;
     let write =
         pool::<Sqlite>(1).after_connect(|connection, _| Box::pin(busy::wait_so(connection)));
@@ -214,6 +218,31 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
         checkpoint,
         disk: Arc::new(Disk::new(path)),
     })
+}
+
+/// Waits until no other program makes or migrates a file in the same folder: two that start at once
+/// would make the same tables. It is a lock of the folder, which leaves nothing behind, and ends
+/// with what is answered. Where it cannot be had, it goes without.
+async fn turn_to_open(path: &Path) -> Option<File> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
+    let mut said = false;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Some(folder),
+            Err(TryLockError::Error(_)) => return None,
+            Err(TryLockError::WouldBlock) => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::info!(
+                        "another program makes or migrates the database; waiting for it"
+                    );
+                }
+                sleep(AGAIN).await;
+            }
+        }
+    }
 }
 
 /// Makes the file when it is not there, readable by its owner only: it holds the secret of

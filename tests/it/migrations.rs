@@ -1,6 +1,8 @@
 //! A database of the first version, with data in it, is brought up to date.
 
 use std::borrow::Cow;
+use std::process::Output;
+use std::thread;
 
 use bookbell::domain::text::search_key;
 use bookbell::store::paging::Page;
@@ -10,12 +12,13 @@ use sqlx::{Connection, PgConnection, SqlSafeStr, SqliteConnection};
 
 use crate::support::database::Database;
 use crate::support::on_each_database;
-use crate::support::server::Server;
+use crate::support::server::{Server, bookbell, finish};
 
 on_each_database![
     what_the_first_version_kept_is_there_and_counted,
     what_was_kept_is_searched_in_plain_letters,
     each_migration_of_what_is_there_is_announced,
+    programs_that_start_at_once_make_one_database,
 ];
 
 async fn first_version(database: &Database) {
@@ -166,4 +169,18 @@ async fn each_migration_of_what_is_there_is_announced(database: Database) {
     server.terminate();
     server.restart();
     assert_eq!(announced(&server), said);
+}
+
+async fn programs_that_start_at_once_make_one_database(database: Database) {
+    let url = &database.url;
+    let list = || finish(bookbell().args(["user", "list", "--database-url", url]), "");
+    let ended: Vec<Output> = thread::scope(|scope| {
+        let running: Vec<_> = (0..6).map(|_| scope.spawn(list)).collect();
+        let ended = running.into_iter().map(|program| program.join().unwrap());
+        ended.collect()
+    });
+    for ended in ended {
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(ended.status.success(), "{said}");
+    }
 }
