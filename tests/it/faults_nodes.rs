@@ -14,10 +14,6 @@ use crate::support::sender::Sender;
 use crate::support::server::{PATIENCE, Server, signal};
 use crate::support::soak::{Chance, Rounds, rate};
 
-/// Ends the connections on which nodes hear from each other.
-const DEAFEN: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-    WHERE datname = current_database() AND query LIKE 'LISTEN%'";
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_serve_one_log_whichever_of_them_dies() {
     let mut chance = Chance::new();
@@ -42,10 +38,11 @@ async fn three_nodes_serve_one_log_whichever_of_them_dies() {
         doors[dies].0.lead_to(&nodes[lives].url);
         let before = doors[dies].1.connects();
         nodes[dies].kill();
-        nodes[lives].database.execute(DEAFEN).await;
+        let deafened = nodes[lives].database.deafen().await;
         sender.advance(40).await;
         doors[dies].1.all_connect_after(&before).await;
         nodes[dies].restart();
+        nodes[lives].database.until_heard(3, &deafened).await;
         // Back to where they belong.
         doors[dies].0.lead_to(&nodes[dies].url);
         let before = doors[dies].1.connects();

@@ -125,10 +125,9 @@ async fn two_nodes_on_one_postgres_serve_one_log() {
         .await;
     load.await.unwrap();
     // Without its listener a node still finds what others commit.
-    let deafen = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-        WHERE datname = current_database() AND query LIKE 'LISTEN%'";
-    one.database.execute(deafen).await;
+    let deafened = one.database.deafen().await;
     post(&[&two.api()], 501..=501).await.unwrap();
+    one.database.until_heard(2, &deafened).await;
 
     for id in ["one polling", "two polling", "two websocket"] {
         subscriber.count(id, 1002).await;

@@ -1,10 +1,19 @@
 //! A fresh database for each test.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
+use tokio::time::{Instant, interval};
+
+use super::server::PATIENCE;
+
+/// A node that listens shows it by a lock, as long as it does (`GREET_POSTGRES` in the store).
+const LISTENERS: &str = "SELECT pid::BIGINT FROM pg_locks \
+    WHERE locktype = 'advisory' AND classid = 1651339115 AND granted \
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// A database that nobody else uses. Its folder goes with it; `tests/run` throws the whole
 /// PostgreSQL away.
@@ -69,6 +78,39 @@ impl Database {
             let numbers = sqlx::query_scalar(sql).fetch_all(&mut connection).await;
             connection.close().await.unwrap();
             numbers.unwrap()
+        }
+    }
+
+    /// The connections, by their processes, on which nodes on Postgres hear from each other.
+    pub async fn listeners(&self) -> Vec<i64> {
+        self.numbers(LISTENERS).await
+    }
+
+    /// Ends those, and answers which they were.
+    pub async fn deafen(&self) -> Vec<i64> {
+        let deafened = self.listeners().await;
+        assert!(!deafened.is_empty(), "nobody listens");
+        let terminate =
+            format!("SELECT pg_terminate_backend(pid::INT) FROM ({LISTENERS}) AS l (pid)");
+        self.execute(&terminate).await;
+        deafened
+    }
+
+    /// Waits until so many nodes listen, on other connections than these.
+    pub async fn until_heard(&self, nodes: usize, deafened: &[i64]) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut ticks = interval(Duration::from_millis(20));
+        loop {
+            let listeners = self.listeners().await;
+            let anew = listeners.iter().all(|pid| !deafened.contains(pid));
+            if anew && listeners.len() == nodes {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{listeners:?} after {deafened:?}"
+            );
+            ticks.tick().await;
         }
     }
 
