@@ -22,12 +22,12 @@ use crate::store::deliveries::{Filter, count};
 use crate::store::{Store, Tx};
 
 const EXPLAINED: &str = "\
-Reads the database that --database-url names, which may be in use: it sees one moment of it and \
-changes nothing. Users with their passwords, connections, settings and every delivery go over; \
-the deliveries that were processed are processed again, and the others are archived with the \
-verdict they had. What is not in the archive cannot be made again: what people edited, decided, \
-made by hand or deleted, sessions, and past events. Everybody signs in again, and clients that \
-come with an old `since` are told to reload.
+Reads the database that --database-url names, which must be there and may be in use: it sees one \
+moment of it and changes nothing. Users with their passwords, connections, settings and every \
+delivery go over; the deliveries that were processed are processed again, and the others are \
+archived with the verdict they had. What is not in the archive cannot be made again: what people \
+edited, decided, made by hand or deleted, sessions, and past events. Everybody signs in again, \
+and clients that come with an old `since` are told to reload.
 
 Examples:
   bookbell rebuild --into sqlite:///srv/again.db --check
@@ -36,12 +36,16 @@ Examples:
 Exit code: 0 when it went well, 1 when it failed or a check found a difference that people's \
 edits do not explain, 2 when it was called wrongly.";
 
+/// What `--database-url` is here; other commands make and migrate what it names.
+const SOURCE: &str =
+    "The database to read: `sqlite://path` or `postgres://…`; never made or changed";
+
 /// How long apart lines about the progress are, where there is no bar.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Makes prospects and proposals anew from the archive of deliveries, in another database.
 #[derive(Debug, Args)]
-#[command(after_help = EXPLAINED)]
+#[command(after_help = EXPLAINED, mut_arg("database_url", |url| url.help(SOURCE)))]
 pub(super) struct RebuildArgs {
     /// The empty database to fill: `sqlite://path` or `postgres://…`; created when it is not there
     #[arg(long, value_name = "DATABASE_URL")]

@@ -16,8 +16,9 @@ pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:8080/webhooks/calendly";
 const EXAMPLE: &str = "\
 Examples:
   bookbell sign fixtures/events/invitee.created.json --key my-signing-key
-  bookbell sign booking.json --skew -600 --url https://bookbell.example.com/webhooks/calendly
-  cat booking.json | bookbell sign -
+  bookbell sign booking.json --key my-signing-key --skew -600 \\
+    --url https://bookbell.example.com/webhooks/calendly
+  cat booking.json | BOOKBELL_CALENDLY_SIGNING_KEYS=my-signing-key bookbell sign -
 
 The signed request is good for as long as the server's tolerance, 180 seconds by default.";
 
