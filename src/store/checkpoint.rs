@@ -8,7 +8,9 @@ use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
@@ -28,8 +30,8 @@ pub struct WalExtent {
 /// Copies what no reader needs where it is, and waits for nobody.
 const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
-/// Copies all of it, and waits for readers so that it can be begun anew: up to five seconds, and
-/// whoever wants to write waits too.
+/// Copies all of it, and waits for readers so that it can be begun anew, and whoever wants to write
+/// waits too: as long as [`PATIENCE`].
 const RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
 
 /// How often the log is copied beside the writes, at most, before they are held up for the rest.
@@ -38,8 +40,13 @@ const APPROACHES: usize = 8;
 /// So many pages are copied while writers wait: in a millisecond or two.
 const LITTLE: i64 = 400;
 
-/// A log of so many pages (640 MB) is too long to go on without waiting for those who read it.
+/// A log of so many pages (640 MB) is too long to go on without waiting for those who read it, and
+/// again whenever it has grown by a tenth of that: a reader that stays for minutes, such as a copy
+/// of the file, is not to stop everybody who writes for as long.
 const TOO_LONG: i64 = 160_000;
+
+/// How long it waits for them: longer than a request reads.
+pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// So much of the file is on its way to the disk at once, in bytes. A commit waits for whatever
 /// is on its way before it; with all of a copied log there, it did so for many milliseconds. Half
@@ -56,12 +63,32 @@ const SLICES: u64 = 1024;
 pub(super) struct Disk {
     path: PathBuf,
     file: OnceLock<ManuallyDrop<File>>,
+    /// How long the log may get before readers are waited for, in pages.
+    bound: AtomicI64,
 }
 
 impl Disk {
     pub(super) fn new(path: PathBuf) -> Self {
-        let file = OnceLock::new();
-        Self { path, file }
+        Self {
+            path,
+            file: OnceLock::new(),
+            bound: AtomicI64::new(TOO_LONG),
+        }
+    }
+
+    /// Whether to wait for readers now that the log has so many pages. To be asked with the turn.
+    fn is_too_long(&self, pages: i64) -> bool {
+        let bound = self.bound.load(Ordering::Relaxed);
+        let too_long = pages > bound;
+        let next = if too_long {
+            pages + TOO_LONG / 10
+        } else if pages <= TOO_LONG {
+            TOO_LONG
+        } else {
+            bound
+        };
+        self.bound.store(next, Ordering::Relaxed);
+        too_long
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -128,8 +155,8 @@ impl Store {
             }
         }
         let _turn = self.turn().await;
-        let long = self.left(0).await? > TOO_LONG;
-        self.wal_checkpoint(if long { RESTART } else { PASSIVE })
+        let too_long = disk.is_too_long(self.left(0).await?);
+        self.wal_checkpoint(if too_long { RESTART } else { PASSIVE })
             .await?;
         Ok(())
     }
@@ -147,5 +174,29 @@ impl Store {
         let (_busy, pages, copied): (i64, i64, i64) =
             sqlx::query_as(sql).fetch_one(&mut *connection).await?;
         Ok(Some(WalExtent { pages, copied }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_that_stay_are_waited_for_only_as_the_log_grows() {
+        let disk = Disk::new(PathBuf::new());
+        let asked = [
+            (TOO_LONG, false),
+            (TOO_LONG + 1, true),
+            (TOO_LONG + 2, false),
+            (TOO_LONG * 11 / 10 + 1, false),
+            (TOO_LONG * 11 / 10 + 2, true),
+            (TOO_LONG * 11 / 10 + 3, false),
+            // They went, and the log was begun anew.
+            (100, false),
+            (TOO_LONG + 1, true),
+        ];
+        for (n, (pages, expected)) in asked.into_iter().enumerate() {
+            assert_eq!(disk.is_too_long(pages), expected, "{n}");
+        }
     }
 }

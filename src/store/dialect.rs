@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::busy;
-use super::checkpoint::Disk;
+use super::checkpoint::{self, Disk};
 use super::embedded;
 use super::error::{Error, Result};
 use super::held;
@@ -207,7 +207,8 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
     });
     let write = write.connect_with(options.clone()).await?;
     migrations::run(migrations::sqlite(), &write).await?;
-    let checkpoint = pool::<Sqlite>(1).connect_lazy_with(options.clone());
+    let patient = options.clone().busy_timeout(checkpoint::PATIENCE);
+    let checkpoint = pool::<Sqlite>(1).connect_lazy_with(patient);
     let read = options.pragma("query_only", "true");
     let read = pool::<Sqlite>(4).connect_with(read).await?;
     let deliveries = Arc::new(Mutex::new(Some(embedded::Connection::open(&path)?)));
