@@ -257,6 +257,8 @@ fn first(mut found: Vec<Position>, sort: Sort, page: &Page) -> Vec<Position> {
         found.retain(|at| sort.compare(at, last) == Ordering::Greater);
     }
     found.sort_by(|a, b| sort.compare(a, b));
+    // What changed since the index is among its hits, and may be met again beyond them.
+    found.dedup_by(|a, b| a.id == b.id);
     found.truncate(usize::try_from(page.limit + 1).unwrap_or_default());
     found
 }

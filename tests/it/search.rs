@@ -234,6 +234,23 @@ on_both! {
         assert_eq!(seen, 1050);
     }
 
+    async fn a_walk_through_very_many_meets_each_once_while_some_change(app: TestApp) {
+        crowd(&app).await;
+        index(&app).await;
+        // Just where those end that are gathered; the index does not know of it yet.
+        for n in (40..160).step_by(2) {
+            let path = format!("/api/prospects/01900000-0000-7000-8000-{n:012}");
+            app.patch(&path, &json!({ "company": "abcd" })).await.expect(200);
+        }
+        for sort in ["createdAt", "-createdAt"] {
+            let met = app.all(&format!("/api/prospects?search=abcd&sort={sort}")).await;
+            let mut emails: Vec<&str> = met.iter().map(|item| item["email"].as_str().unwrap()).collect();
+            emails.sort_unstable();
+            emails.dedup();
+            assert_eq!((met.len(), emails.len()), (1050, 1050), "{sort}");
+        }
+    }
+
     async fn a_search_that_finds_very_many_keeps_the_order_whatever_the_numbers(app: TestApp) {
         crowd(&app).await;
         index(&app).await;
