@@ -1,5 +1,7 @@
 //! Looking into the archive of deliveries, for admins.
 
+use std::sync::Arc;
+
 use super::cursor::PageQuery;
 use super::{App, Error, Listed, Read, Result, head};
 use crate::domain::delivery::Delivery;
@@ -25,8 +27,12 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a foreign cursor.
-    pub async fn deliveries(&self, filter: &Filter, query: PageQuery) -> Result<Listed<Delivery>> {
-        self.flush_refusals().await?;
+    pub async fn deliveries(
+        self: &Arc<Self>,
+        filter: &Filter,
+        query: PageQuery,
+    ) -> Result<Listed<Delivery>> {
+        self.flush_refusals_anyway().await?;
         let scope = format!("deliveries by id {filter:?}");
         let limit = query.limit;
         let page = self.tokens.page(&scope, query)?;
@@ -87,8 +93,8 @@ impl App {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn delivery_counts(&self) -> Result<DeliveryCounts> {
-        self.flush_refusals().await?;
+    pub async fn delivery_counts(self: &Arc<Self>) -> Result<DeliveryCounts> {
+        self.flush_refusals_anyway().await?;
         let mut reader = self.store.read().await?;
         let seq = head(&mut reader.db()).await?;
         let by_status = store::deliveries::counts(&mut reader.db()).await?;

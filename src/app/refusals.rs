@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{App, Result};
+use super::{App, Error, Result};
 use crate::calendly::signature::SignatureError;
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason};
 use crate::domain::ids::Id;
@@ -90,6 +90,14 @@ impl App {
             }
         }
         written
+    }
+
+    /// As [`App::flush_refusals`], to its end also when whoever waits for it goes away: what it has
+    /// taken out would be gone.
+    pub(super) async fn flush_refusals_anyway(self: &Arc<Self>) -> Result<()> {
+        let app = Arc::clone(self);
+        let flushed = tokio::spawn(async move { app.flush_refusals().await });
+        flushed.await.unwrap_or(Err(Error::Busy))
     }
 
     async fn write_refusals(&self, waiting: &Waiting) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The archive of deliveries as admins look into it, and its replay.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::Method;
 use bookbell::app::{App, Settings};
@@ -9,10 +10,12 @@ use bookbell::domain::ids::UuidV7;
 use bookbell::jobs::retention;
 use bookbell::store::Store;
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
 
 use crate::support::app::{ADMIN, KEY, Reply, TestApp, settings};
 use crate::support::on_both;
 use crate::support::payload::Booking;
+use crate::support::server::PATIENCE;
 
 const NOWHERE: &str = "/api/deliveries/01a05bfb-7000-7b3e-9a7d-4c2f1160587e";
 
@@ -306,6 +309,25 @@ on_both! {
         assert_eq!(delivery["headers"]["content-type"], "application/json");
         replay(&app, &path).await.problem(409, "not_replayable");
         assert_eq!(app.get(&path).await.expect(200), delivery);
+    }
+
+    async fn what_was_refused_is_kept_when_whoever_asks_for_it_goes_away(app: TestApp) {
+        app.post_webhook("/webhooks/calendly", None, Vec::new()).await.problem(401, "signature_missing");
+        // Nothing can be written meanwhile.
+        let mut writing = app.app.store.begin_fold().await.unwrap();
+        if !app.database.is_sqlite() {
+            let lock = "LOCK TABLE refusal_count IN EXCLUSIVE MODE";
+            writing.db().execute(lock, Vec::new()).await.unwrap();
+        }
+        let asked = timeout(Duration::from_millis(100), app.get("/api/deliveries")).await;
+        assert!(asked.is_err());
+        drop(writing);
+        let deadline = Instant::now() + PATIENCE;
+        while app.get("/api/deliveries").await.expect(200)["total"] != 1 {
+            assert!(Instant::now() < deadline, "it is gone");
+        }
+        let counts = app.get("/api/deliveries/counts").await.expect(200);
+        assert_eq!(counts["refused"]["signature_missing"], 1);
     }
 
     async fn the_last_1000_refused_requests_are_kept_and_all_are_counted(app: TestApp) {
