@@ -143,12 +143,15 @@ impl Store {
         // What is there now, while others go on writing, then what they wrote meanwhile, which is
         // less each time; and with the turn the little that is left. While others write SQLite
         // leaves it to the last to have the disk take in all of it, so that is done here before.
+        let mut before = -1;
         for _ in 0..APPROACHES {
             let copied = self.wal_checkpoint(PASSIVE);
             let copied = copied.await?.map_or(0, |wal| wal.copied);
-            if self.left(copied).await? <= 0 {
+            // All of it; or no more than before, because somebody reads.
+            if self.left(copied).await? <= 0 || copied == before {
                 break;
             }
+            before = copied;
             disk.sync().await?;
             if self.left(copied).await? < LITTLE {
                 break;
