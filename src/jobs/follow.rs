@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -14,6 +14,10 @@ use crate::store::{self, Listener};
 
 /// How long to wait for a hint before looking anyway.
 const POLL: Duration = Duration::from_secs(1);
+
+/// How long the connection that hears from other nodes may take to answer: the log is not followed
+/// meanwhile, and where another node has committed something, nothing is delivered.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Follows the log until the program stops.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
@@ -31,7 +35,7 @@ async fn follow(app: &App) {
         }
         tokio::select! {
             () = app.log.fell_behind() => {}
-            () = sleep(POLL) => if look_around(&mut listener).await.is_err() {
+            () = sleep(POLL) => if !look_around(&mut listener).await {
                 listener = None;
             },
             heard = hint(&mut listener) => if heard.is_err() {
@@ -43,22 +47,27 @@ async fn follow(app: &App) {
 }
 
 async fn connect(app: &App) -> Option<Listener> {
-    match app.store.listen().await {
-        Ok(listener) => listener,
-        Err(error) => {
+    match timeout(PATIENCE, app.store.listen()).await {
+        Ok(Ok(listener)) => listener,
+        Ok(Err(error)) => {
             tracing::warn!(
                 error = chain(&error),
                 "cannot listen to other nodes; polling"
             );
             None
         }
+        Err(_) => {
+            tracing::warn!("listening to other nodes takes too long; polling");
+            None
+        }
     }
 }
 
-async fn look_around(listener: &mut Option<Listener>) -> store::Result<()> {
+/// Answers whether the listener is of use.
+async fn look_around(listener: &mut Option<Listener>) -> bool {
     match listener {
-        Some(listener) => listener.look_around().await.map(drop),
-        None => Ok(()),
+        Some(listener) => matches!(timeout(PATIENCE, listener.look_around()).await, Ok(Ok(_))),
+        None => true,
     }
 }
 
