@@ -11,6 +11,7 @@ use super::{App, Listed, Result};
 use crate::domain::event::{Event, Seq};
 use crate::domain::user::Caller;
 use crate::store;
+pub use crate::store::events::Most;
 use crate::store::paging::{Found, Position, SortKey};
 
 /// How long to wait for somebody else who reads events back into memory, before reading one's own.
@@ -31,16 +32,16 @@ impl App {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn events_after(&self, since: Seq, limit: usize, caller: &Caller) -> Result<Served> {
-        if let Some(stretch) = self.log.after(since, limit, caller) {
+    pub async fn events_after(&self, since: Seq, most: Most, caller: &Caller) -> Result<Served> {
+        if let Some(stretch) = self.log.after(since, most.events, caller) {
             return Ok(Served::Stretch(stretch));
         }
         // In a box, because thousands of sockets that seldom come here would keep room for it.
         Box::pin(async {
             self.recall(since).await?;
-            match self.log.after(since, limit, caller) {
+            match self.log.after(since, most.events, caller) {
                 Some(stretch) => Ok(Served::Stretch(stretch)),
-                None => self.read_after(since, limit, caller).await,
+                None => self.read_after(since, most, caller).await,
             }
         })
         .await
@@ -67,23 +68,22 @@ impl App {
         Ok(())
     }
 
-    async fn read_after(&self, since: Seq, limit: usize, caller: &Caller) -> Result<Served> {
+    async fn read_after(&self, since: Seq, most: Most, caller: &Caller) -> Result<Served> {
         let mut reader = self.store.read().await?;
         // The head is read before: whatever is committed after it comes with the next stretch.
         let extent = store::events::extent(&mut reader.db()).await?;
-        let count = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut events = store::events::after_for(&mut reader.db(), since, count, caller).await?;
+        let read = store::events::after_for(&mut reader.db(), since, most, caller).await?;
+        let (mut events, more) = read;
         // The floor is read after: events may have been forgotten while they were read.
         let floor = store::events::extent(&mut reader.db()).await?.floor;
         if since < floor || since > extent.head {
             return Ok(Served::Resync(extent.head));
         }
         events.retain(|event| event.seq <= extent.head);
-        let full = events.len() == limit;
         let last = events.last().map_or(since, |event| event.seq);
-        let upto = if full { last } else { extent.head };
+        let upto = if more { last } else { extent.head };
         let events = events.into_iter().map(Arc::new).collect();
-        Ok(Served::Stretch(Stretch { events, upto }))
+        Ok(Served::Stretch(Stretch { events, upto, more }))
     }
 
     /// Where one who wants what comes after `since` begins (`None`: from now on): there, or at
@@ -123,9 +123,11 @@ impl App {
     ) -> Result<std::result::Result<Listed<Arc<Event>>, Seq>> {
         const SCOPE: &str = "events";
         let limit = query.limit;
-        let count = usize::try_from(limit)
-            .unwrap_or(usize::MAX)
-            .saturating_add(1);
+        let events = usize::try_from(limit).unwrap_or(usize::MAX);
+        let most = Most {
+            events: events.saturating_add(1),
+            bytes: None,
+        };
         let page = self.tokens.page(SCOPE, query)?;
         let extent = self.extent().await?;
         let since = since.unwrap_or(extent.floor);
@@ -136,7 +138,7 @@ impl App {
             }) => seq,
             _ => since,
         };
-        let items = match self.events_after(from, count, caller).await? {
+        let items = match self.events_after(from, most, caller).await? {
             Served::Stretch(stretch) => stretch.events,
             Served::Resync(head) => return Ok(Err(head)),
         };
@@ -174,17 +176,22 @@ impl App {
     }
 
     /// Forgets events that are older than they are kept, a stretch at a time; answers how many.
+    /// First nobody is served them any more, then they go: all who commit wait for whoever changes
+    /// the counter of the log, and should not for that.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn forget_events(&self) -> Result<u64> {
-        const STEP: i64 = 5000;
+        const STEP: i64 = 500;
         let before_ms = self.now_ms() - self.settings.event_retention_ms;
         let oldest = store::events::oldest_ms(&mut self.store.read().await?.db()).await?;
         // Most often none is due, and nobody has to wait for that to be found out.
         let gone = if oldest.is_some_and(|at_ms| at_ms < before_ms) {
             let mut tx = self.store.begin().await?;
-            let gone = store::events::forget(&mut tx.db(), before_ms, STEP).await?;
+            let upto = store::events::raise_floor(&mut tx.db(), before_ms, STEP).await?;
+            self.commit(tx, Vec::new()).await?;
+            let mut tx = self.store.begin().await?;
+            let gone = store::events::forget(&mut tx.db(), upto).await?;
             self.commit(tx, Vec::new()).await?;
             gone
         } else {

@@ -65,12 +65,21 @@ struct Tail {
     floor: Seq,
     /// How many events came, and bytes of payload, since everybody was to read it last.
     unread: (usize, usize),
+    /// Whether another event was committed at the position of one that is known.
+    strayed: bool,
 }
 
 impl Tail {
     /// The position before the first event the tail holds.
     fn start(&self) -> Seq {
         self.events.front().map_or(self.head, |event| event.seq - 1)
+    }
+
+    /// Whether another event is known at its position.
+    fn has_another(&self, event: &Event) -> bool {
+        let at = usize::try_from(event.seq - self.start() - 1).ok();
+        let known = at.and_then(|at| self.events.get(at));
+        known.is_some_and(|known| known.id != event.id)
     }
 
     fn push(&mut self, event: Event) {
@@ -121,6 +130,8 @@ pub struct Stretch {
     pub events: Vec<Arc<Event>>,
     /// The position the stretch reaches: what the caller has then heard everything up to.
     pub upto: Seq,
+    /// Whether there may be more behind it already.
+    pub more: bool,
 }
 
 /// Watches a session.
@@ -233,6 +244,18 @@ impl Log {
         Listening(self.due.watch(Ears::of(caller), 0))
     }
 
+    /// The last event in memory.
+    pub(super) fn last(&self) -> Option<Arc<Event>> {
+        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        tail.events.back().cloned()
+    }
+
+    /// Whether the database was seen to have other events than were heard.
+    pub(super) fn has_strayed(&self) -> bool {
+        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        tail.strayed
+    }
+
     /// Takes events that were just committed, or read from the log, in order. Those that are
     /// known are passed over; where some are missing in between, the follower is woken.
     pub fn offer(&self, events: Vec<Event>) {
@@ -252,6 +275,9 @@ impl Log {
                 } else if event.seq > tail.head {
                     self.behind.notify_one();
                     break;
+                } else if tail.has_another(&event) {
+                    tail.strayed = true;
+                    self.behind.notify_one();
                 }
             }
             (tail.head, tail.is_to_be_read_by_all())
@@ -342,9 +368,11 @@ impl Log {
         let mut stretch = Stretch {
             events: Vec::new(),
             upto: since,
+            more: false,
         };
         for event in tail.events.range(skipped..) {
             if stretch.events.len() == limit {
+                stretch.more = true;
                 return Some(stretch);
             }
             stretch.upto = event.seq;

@@ -152,14 +152,14 @@ impl App {
     /// Lets the log begin past all that clients may have heard. The database has lost what was
     /// committed last, as by a failover to a copy that was behind, and would give the same
     /// positions to other events; those who have heard the first ones would miss them.
-    async fn begin_log_anew(&self, known: Seq) -> Result<()> {
+    async fn begin_log_anew(&self, known: Seq, strayed: bool) -> Result<()> {
         let mut tx = self.store.begin_fold().await?;
         // Another node may have noticed too; or what was read was a copy that is behind.
-        let head = head(&mut tx.db()).await?;
-        if head >= known {
+        let store::events::Extent { head, floor } = store::events::extent(&mut tx.db()).await?;
+        if floor > known || !strayed && head >= known {
             return Ok(());
         }
-        store::events::begin_at(&mut tx.db(), self.past(known)).await?;
+        store::events::begin_at(&mut tx.db(), self.past(known.max(head))).await?;
         self.commit(tx, Vec::new()).await?;
         tracing::error!(
             head,
@@ -167,6 +167,16 @@ impl App {
             "the database has lost events that were committed; all clients are told to reload"
         );
         Ok(())
+    }
+
+    /// Whether the database has other events where some are known: it may have lost them, and grown
+    /// past them before anybody looked.
+    async fn has_strayed(&self, db: &mut store::Db<'_>) -> Result<bool> {
+        let Some(last) = self.log.last() else {
+            return Ok(false);
+        };
+        let there = store::events::id_at(db, last.seq).await?;
+        Ok(self.log.has_strayed() || there.is_some_and(|id| id != last.id.as_str()))
     }
 
     /// A position past what any client has heard that may know of `seq`: a log grows by far less
@@ -186,8 +196,9 @@ impl App {
         let known = self.log.head();
         let mut reader = self.store.read().await?;
         let mut extent = store::events::extent(&mut reader.db()).await?;
-        if extent.head < known {
-            self.begin_log_anew(known).await?;
+        let strayed = self.has_strayed(&mut reader.db()).await?;
+        if extent.head < known || strayed {
+            self.begin_log_anew(known, strayed).await?;
             extent = store::events::extent(&mut reader.db()).await?;
         }
         if self.log.head() < extent.floor {
@@ -195,11 +206,16 @@ impl App {
             self.log.restart(extent.floor);
         }
         loop {
-            let events = store::events::after(&mut reader.db(), self.log.head(), STEP).await?;
+            let head = self.log.head();
+            let events = store::events::after(&mut reader.db(), head, STEP).await?;
             let last = i64::try_from(events.len()).unwrap_or(STEP) < STEP;
             self.log.offer(events);
             if last {
                 self.log.note_followed(self.now_ms());
+                return Ok(());
+            }
+            if self.log.head() == head {
+                // What comes next was forgotten meanwhile: the next look begins behind that.
                 return Ok(());
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Result};
@@ -13,7 +13,9 @@ use crate::domain::ids::Id;
 
 const PERIOD: Duration = Duration::from_mins(10);
 
-/// Between two steps, so that deliveries that waited are written in between.
+/// After each step whoever writes has the database for themselves, so many times as long as it took,
+/// and at least so long.
+const REST: u32 = 4;
 const BREATH: Duration = Duration::from_millis(20);
 
 /// How often all old deliveries are looked at, and not only those that grew old since: one that
@@ -42,13 +44,19 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
 /// # Errors
 /// When the database fails.
 pub async fn once(app: &App, emptied: &mut Option<Id>) -> Result<()> {
+    let mut begun = Instant::now();
     while app.forget_events().await? > 0 {
-        sleep(BREATH).await;
+        rest(&mut begun).await;
     }
     while let Some(last) = app.forget_bodies(emptied.as_ref()).await? {
         *emptied = Some(last);
-        sleep(BREATH).await;
+        rest(&mut begun).await;
     }
     app.forget_sessions().await?;
     Ok(())
+}
+
+async fn rest(begun: &mut Instant) {
+    sleep((begun.elapsed() * REST).max(BREATH)).await;
+    *begun = Instant::now();
 }

@@ -23,7 +23,7 @@ use super::polls::{Polled, Polls};
 use crate::app::App;
 use crate::app::auth::Authenticated;
 use crate::app::error::chain;
-use crate::app::events::Served;
+use crate::app::events::{Most, Served};
 use crate::app::log::SessionEnd;
 use crate::domain::event::{Event, INTERNAL_PREFIX, Seq};
 use crate::domain::ids::Id;
@@ -31,8 +31,12 @@ use crate::domain::time::UtcMs;
 use crate::domain::user::Caller;
 use crate::net::Peer;
 
-/// How many events are read at a time.
-const STRETCH: usize = 64;
+/// How much is read at a time: each socket that catches up from the database has as much in memory
+/// for itself until the client has taken it.
+const STRETCH: Most = Most {
+    events: 64,
+    bytes: Some(256 << 10),
+};
 
 /// How many packets a client gets between two of its polls. Twice as many, and those engineioxide
 /// adds itself, fit into a connection's buffer of 128: a poll is noted just before it empties it.
@@ -180,12 +184,12 @@ async fn deliver(
                     app.note_sent(event.seq, event.seq > live_after);
                 }
                 cursor = stretch.upto;
-                if stretch.events.len() < STRETCH {
-                    attending.waits();
-                    listening.after(cursor).await;
-                } else {
+                if stretch.more {
                     // Who has far to go lets others have their turn.
                     consume_budget().await;
+                } else {
+                    attending.waits();
+                    listening.after(cursor).await;
                 }
             }
             Ok(Served::Resync(seq)) => {

@@ -200,21 +200,55 @@ pub async fn after(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<Event>
     read(db, sql).await
 }
 
-/// Reads what a caller may hear of after a position, in order.
+/// How much of the log is read at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    /// So many events.
+    pub events: usize,
+    /// So many bytes of payloads, or one event; any number when it is `None`.
+    pub bytes: Option<i64>,
+}
+
+/// Reads what a caller may hear of after a position, in order, and whether there may be more.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn after_for(
     db: &mut Db<'_>,
     since: Seq,
-    limit: i64,
+    most: Most,
     caller: &Caller,
-) -> Result<Vec<Event>> {
+) -> Result<(Vec<Event>, bool)> {
+    let limit = i64::try_from(most.events).unwrap_or(i64::MAX);
+    let mut beyond = None;
+    if let Some(bytes) = most.bytes {
+        let mut sql = Sql::new("SELECT seq, CAST(OCTET_LENGTH(payload) AS BIGINT) FROM event");
+        heard(&mut sql, since, caller);
+        sql.push(" ORDER BY seq", args![]);
+        sql.push(LIMIT, args![limit]);
+        let (text, args) = sql.build();
+        beyond = first_too_many(db.fetch(text, args).await?, bytes);
+    }
     let mut sql = Sql::new(COLUMNS);
     heard(&mut sql, since, caller);
+    if let Some(seq) = beyond {
+        sql.filter("seq < ?", args![seq]);
+    }
     sql.push(" ORDER BY seq", args![]);
     sql.push(LIMIT, args![limit]);
-    read(db, sql).await
+    let events = read(db, sql).await?;
+    let more = beyond.is_some() || events.len() == most.events;
+    Ok((events, more))
+}
+
+/// The first event, after at least one, with which these have more than so many bytes.
+fn first_too_many(sizes: Vec<(Seq, i64)>, bytes: i64) -> Option<Seq> {
+    let mut sum = 0;
+    let mut overflows = sizes.into_iter().enumerate().filter(|(n, (_, size))| {
+        sum += size;
+        *n > 0 && sum > bytes
+    });
+    overflows.next().map(|(_, (seq, _))| seq)
 }
 
 /// How many events a caller may hear of after a position.
@@ -243,6 +277,16 @@ async fn read(db: &mut Db<'_>, sql: Sql) -> Result<Vec<Event>> {
     Ok(rows.into_iter().map(Event::from).collect())
 }
 
+/// Which event stands at a position, if it is kept.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn id_at(db: &mut Db<'_>, seq: Seq) -> Result<Option<String>> {
+    let sql = "SELECT id FROM event WHERE seq = $1";
+    let row: Option<(String,)> = db.fetch_one(sql, args![seq]).await?;
+    Ok(row.map(|(id,)| id))
+}
+
 /// Lets the log begin anew behind a position: whoever asks for what comes after an earlier one is
 /// told to reload.
 ///
@@ -264,20 +308,25 @@ pub async fn oldest_ms(db: &mut Db<'_>) -> Result<Option<i64>> {
     Ok(row.map(|(at_ms,)| at_ms))
 }
 
-/// Forgets events made before `before_ms`, at most `limit` of them; answers how many. The floor
-/// moves in the same transaction, so that nobody reads a log with a hole.
+/// Has nobody served the events made before `before_ms` any more, at most `limit` of those that are
+/// there; answers the last position of them, 0 when there is none.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn forget(db: &mut Db<'_>, before_ms: i64, limit: i64) -> Result<u64> {
+pub async fn raise_floor(db: &mut Db<'_>, before_ms: i64, limit: i64) -> Result<Seq> {
     let oldest = "SELECT CAST(COALESCE(MAX(seq), 0) AS BIGINT) FROM \
         (SELECT seq, at_ms FROM event ORDER BY seq LIMIT $1) AS oldest WHERE at_ms < $2";
     let floor = db.fetch_int(oldest, args![limit, before_ms]).await?;
-    if floor == 0 {
-        return Ok(0);
-    }
     let raise = "UPDATE event_log SET floor_seq = $1 WHERE id = 1 AND floor_seq < $1";
     db.execute(raise, args![floor]).await?;
-    db.execute("DELETE FROM event WHERE seq <= $1", args![floor])
+    Ok(floor)
+}
+
+/// Forgets the events up to a position that is no longer served; answers how many.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn forget(db: &mut Db<'_>, upto: Seq) -> Result<u64> {
+    db.execute("DELETE FROM event WHERE seq <= $1", args![upto])
         .await
 }

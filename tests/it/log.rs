@@ -1,5 +1,6 @@
 //! The event log: one order for everybody, without gaps (laws 2 and 3).
 
+use bookbell::app::events::{Most, Served};
 use bookbell::app::log::{Listening, Log};
 use bookbell::domain::event::{Audience, Event, Seq};
 use bookbell::domain::ids::Id;
@@ -163,5 +164,78 @@ on_both! {
         // Once is enough.
         app.app.catch_up().await.unwrap();
         assert_eq!(app.app.log.head(), begins + 2);
+    }
+
+    async fn where_it_has_grown_again_before_anybody_looked_all_are_told_too(app: TestApp) {
+        for other_node in [false, true] {
+            for n in 1..=3 {
+                let email = format!("p{n}{other_node}@example.com");
+                app.post("/api/prospects", &json!({ "email": email })).await.expect(201);
+            }
+            let heard = app.app.log.head();
+            let back = "UPDATE event_log SET head_seq = head_seq - 2 WHERE id = 1; \
+                DELETE FROM event WHERE seq > (SELECT head_seq FROM event_log)";
+            app.database.execute(back).await;
+            let second = app.second_node().await;
+            let grows = if other_node { &second } else { &app };
+            for n in 4..=7 {
+                let email = format!("p{n}{other_node}@example.com");
+                grows.post("/api/prospects", &json!({ "email": email })).await.expect(201);
+            }
+            app.app.catch_up().await.unwrap();
+            let begins = app.app.log.head();
+            assert!(begins > heard + 1_000_000, "{begins}");
+            let path = format!("/api/events?since={heard}");
+            app.get(&path).await.problem(410, "resync");
+        }
+    }
+
+    async fn what_is_read_back_is_bounded_in_bytes_and_all_of_it_comes(app: TestApp) {
+        for n in 1..=5 {
+            let body = json!({ "email": format!("p{n}@example.com"), "notes": "x".repeat(n * 1000) });
+            app.post("/api/prospects", &body).await.expect(201);
+        }
+        // From here on they are read from the database.
+        app.app.log.restart(5);
+        let most = Most { events: 64, bytes: Some(5_000) };
+        let (mut since, mut pieces) = (0, Vec::new());
+        loop {
+            let Served::Stretch(stretch) =
+                app.app.events_after(since, most, &caller(1, Role::Admin)).await.unwrap()
+            else {
+                panic!("it is not served");
+            };
+            pieces.push(stretch.events.iter().map(|event| event.seq).collect::<Vec<_>>());
+            since = stretch.upto;
+            if !stretch.more {
+                break;
+            }
+        }
+        assert_eq!(pieces, [vec![1, 2], vec![3], vec![4], vec![5]]);
+    }
+
+    async fn events_are_forgotten_in_steps_while_bookings_come_in(app: TestApp) {
+        for n in 1..=300 {
+            app.deliver(&Booking::new(n, &format!("p{n}@example.com")).created()).await.expect(200);
+        }
+        app.advance_ms(settings().event_retention_ms + 1);
+        let steps = async {
+            let mut steps = Vec::new();
+            loop {
+                steps.push(app.app.forget_events().await.unwrap());
+                if steps.last() == Some(&0) {
+                    return steps;
+                }
+            }
+        };
+        let bookings = async {
+            for n in 301..=330 {
+                app.deliver(&Booking::new(n, &format!("p{n}@example.com")).created()).await.expect(200);
+            }
+        };
+        let (steps, ()) = tokio::join!(steps, bookings);
+        assert_eq!(steps, [500, 100, 0]);
+        let kept: Vec<i64> = after(&app.app.store, 0).await.iter().map(|event| event.seq).collect();
+        assert_eq!(kept, (601..=660).collect::<Vec<_>>());
     }
 }
