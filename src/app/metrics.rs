@@ -55,10 +55,12 @@ pub enum Cut {
     Idle,
     /// There were too many.
     Full,
+    /// It took in too little of what its socket was sent, or did not say that it was there.
+    Stuck,
 }
 
 /// The names of [`Cut`], in its order.
-const CUTS: [&str; 4] = ["head", "body", "idle", "full"];
+const CUTS: [&str; 5] = ["head", "body", "idle", "full", "stuck"];
 
 /// The connections there are, and those that were cut off.
 #[derive(Debug, Clone)]

@@ -46,6 +46,7 @@ struct State {
     known: AtomicBool,
     cut: AtomicBool,
     reader: AtomicWaker,
+    writer: AtomicWaker,
     table: Arc<Table>,
 }
 
@@ -122,6 +123,7 @@ impl Table {
             known: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             reader: AtomicWaker::new(),
+            writer: AtomicWaker::new(),
             table: Arc::clone(self),
         });
         rooms.strangers.insert(number, Arc::clone(&state));
@@ -159,6 +161,11 @@ impl Table {
                 self.counts.cut(Cut::Full);
             }
         }
+    }
+
+    fn has(&self, number: u64) -> bool {
+        let rooms = self.rooms();
+        rooms.known.contains_key(&number) || rooms.strangers.contains_key(&number)
     }
 
     fn count(&self, rooms: &Rooms) {
@@ -230,6 +237,7 @@ impl State {
     fn cut_off(&self) -> bool {
         let first = !self.cut.swap(true, Ordering::AcqRel);
         self.reader.wake();
+        self.writer.wake();
         first
     }
 }
@@ -319,14 +327,33 @@ impl Peer {
         }
     }
 
-    /// Whether the connection was cut off. Whoever waits for bytes is woken when it is.
+    /// Cuts off a connection whose socket is over, if it is still open: somebody may be at the other
+    /// end who takes in so little that it would stay for minutes.
+    pub fn abandon(&self) {
+        let Self(state) = self;
+        if state.table.has(state.number) && state.cut_off() {
+            state.table.counts.cut(Cut::Stuck);
+        }
+    }
+
+    /// Whether the connection was cut off. Whoever waits for bytes, or for room, is woken then.
     pub(super) fn is_cut(&self) -> bool {
         self.0.cut.load(Ordering::Acquire)
     }
 
-    /// Whom to wake when it is cut off.
+    /// Whether it was, by who had taken it over. An answer of HTTP may still be written.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.is_cut() && self.0.is(Phase::Upgraded)
+    }
+
+    /// Whom to wake when it is cut off: who waits for bytes.
     pub(super) fn reads_with(&self, waker: &Waker) {
         self.0.reader.register(waker);
+    }
+
+    /// And who waits for room.
+    pub(super) fn writes_with(&self, waker: &Waker) {
+        self.0.writer.register(waker);
     }
 
     /// Notes that the connection is closed.

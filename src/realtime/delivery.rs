@@ -6,12 +6,14 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use socketioxide::extract::SocketRef;
+use socketioxide::socket::DisconnectReason;
 use socketioxide::{SendError, SocketError, TransportType};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -44,6 +46,9 @@ const BETWEEN_POLLS: usize = 60;
 
 /// How long a full buffer may stay full before the socket is given up. It resumes by `since`.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// How long a WebSocket that is given up has for what was sent last, and to be closed.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How long to wait for room in a full buffer: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -87,9 +92,16 @@ pub(super) async fn attend(
     };
     let mut outlet = Outlet::new(socket.clone(), polls);
     let gone = CancellationToken::new();
+    let silent = Arc::new(AtomicBool::new(false));
     socket.on_disconnect({
-        let gone = gone.clone();
-        async move || gone.cancel()
+        let (gone, silent) = (gone.clone(), Arc::clone(&silent));
+        async move |reason: DisconnectReason| {
+            silent.store(
+                reason == DisconnectReason::HeartbeatTimeout,
+                Ordering::Relaxed,
+            );
+            gone.cancel();
+        }
     });
     let reason = tokio::select! {
         stop = run(&app, &mut outlet, &mut ticket) => stop,
@@ -98,9 +110,13 @@ pub(super) async fn attend(
     };
     tracing::debug!(?reason, "delivery to a socket ended");
     match reason {
+        Stop::Gone if silent.load(Ordering::Relaxed) => Box::pin(outlet.abandon()).await,
         Stop::Gone => {}
         Stop::Closing => Box::pin(outlet.fetched()).await,
-        Stop::Stuck => Box::pin(disconnect(&socket)).await,
+        Stop::Stuck => {
+            let parted = async { tokio::join!(disconnect(&socket), outlet.abandon()) };
+            Box::pin(parted).await;
+        }
         Stop::Ended(end) => {
             let code = json!({ "code": end.code() });
             let _ = outlet.put("session-ended", &code).await;
@@ -271,6 +287,16 @@ impl Outlet {
             let asked_again = self.poll + 2;
             let arrived = polled.reach(asked_again);
             let _ = timeout_at(self.last + FETCH, arrived).await;
+        }
+    }
+
+    /// Closes its WebSocket some time later, if that is still open. engineioxide does so only once it
+    /// has passed on what it was given, which somebody who takes in a little at a time can make last
+    /// for minutes.
+    async fn abandon(&self) {
+        if let Some(flow) = &self.flow {
+            sleep(LINGER).await;
+            flow.abandon();
         }
     }
 

@@ -29,6 +29,11 @@ impl Flow {
         }
     }
 
+    /// Gives the connection up, with all that is on the way.
+    pub(super) fn abandon(&self) {
+        self.peer.abandon();
+    }
+
     /// Notes that so many bytes are on the way.
     pub(super) fn give(&mut self, bytes: u64) {
         self.given += bytes;

@@ -44,10 +44,12 @@ async fn hear(api: &Api, clients: &mut Subscriber, numbers: std::ops::Range<u32>
     took
 }
 
-/// Clients that read nothing, one that reads slowly, and the ports of those that read nothing.
+/// Clients that read nothing, one that reads next to nothing, one that reads slowly, and the ports
+/// of those that are to be let go.
 struct Hung {
     dead: Vec<WebSocketStream<TcpStream>>,
     _polling: TcpStream,
+    trickling: JoinHandle<()>,
     ports: Vec<u16>,
     slow: JoinHandle<String>,
 }
@@ -60,14 +62,16 @@ async fn hang(server: &Server, token: &str) -> Hung {
     }
     let polling = stuck::polling(&server.api(), token).await;
     let streams = dead.iter().map(WebSocketStream::get_ref);
-    let streams = streams.chain([&polling]);
+    let wide = || TcpStream::connect(address(server));
+    let trickling = stuck::websocket(wide().await.unwrap(), token).await;
+    let streams = streams.chain([&polling, trickling.get_ref()]);
     let ports = streams.map(|stream| stream.local_addr().unwrap().port());
     let ports = ports.collect();
-    let wide = TcpStream::connect(address(server)).await.unwrap();
-    let slow = stuck::websocket(wide, token).await;
+    let slow = stuck::websocket(wide().await.unwrap(), token).await;
     Hung {
         dead,
         _polling: polling,
+        trickling: tokio::spawn(stuck::trickle(trickling)),
         ports,
         slow: tokio::spawn(stuck::read_slowly(slow)),
     }
@@ -118,6 +122,7 @@ async fn clients_that_take_nothing_are_let_go_and_nobody_notices(database: Datab
         // The log's tail takes 16 MiB, and each of them one and a little more.
         assert!(grown < scaled(56, 200), "{grown} MiB more");
         let_go(&server, &hung.ports).await;
+        hung.trickling.abort();
         let slow = hung.slow;
         assert!(!slow.is_finished(), "let go: {}", slow.await.unwrap());
         slow.abort();

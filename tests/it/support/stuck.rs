@@ -81,3 +81,12 @@ pub async fn read_slowly(mut socket: WebSocketStream<TcpStream>) -> String {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+/// Takes in a little at a time, without ever saying that it is there, until the server ends it.
+pub async fn trickle(socket: WebSocketStream<TcpStream>) {
+    let mut stream = socket.into_inner();
+    let mut little = [0; 800];
+    while stream.read(&mut little).await.is_ok_and(|n| n > 0) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
