@@ -2,30 +2,20 @@
 //! 2xx is in it.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::support::database::Database;
 use crate::support::faults::{People, expect_no_hole};
 use crate::support::load::booking;
+use crate::support::preload::library;
 use crate::support::sender::Sender;
 use crate::support::server::Server;
 use crate::support::soak::{Chance, Rounds, rate};
-
-/// Builds the library that notes syncs; see `synced.c`.
-fn synced_library(folder: &Path) -> String {
-    let library = folder.join("synced.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/synced.c");
-    let mut compile = Command::new("cc");
-    compile.args(["-shared", "-fPIC", "-o"]).arg(&library);
-    let built = compile.args([source, "-ldl"]).status().unwrap();
-    assert!(built.success(), "the C compiler failed");
-    library.display().to_string()
-}
 
 /// The files of a running server, and what is known of them.
 struct Machine {
@@ -50,7 +40,8 @@ impl Machine {
     fn start() -> Self {
         let database = Database::sqlite();
         let folder = database.folder.path().to_owned();
-        let (library, notes) = (synced_library(&folder), folder.join("synced"));
+        let library = library(&folder, "synced");
+        let notes = folder.join("synced");
         let preload = [
             ("LD_PRELOAD", library.as_str()),
             ("SYNCED_NOTES", notes.to_str().unwrap()),
@@ -76,14 +67,20 @@ impl Machine {
             .map_or(0, |length| length.parse().unwrap())
     }
 
-    /// Copies the files while the server writes. A reader that began before keeps what came since
-    /// in the write-ahead log, so that the copy of the file fits every length of it.
-    async fn copy(&self, sender: &Sender) -> Copy {
+    /// A reader, which keeps what comes from here on in the write-ahead log, so that a copy of the
+    /// file fits every length of it.
+    async fn keep_log(&self) -> SqliteConnection {
         let mut reader = SqliteConnection::connect(&self.server.database.url)
             .await
             .unwrap();
         let hold = "BEGIN; SELECT COUNT(*) FROM delivery";
         sqlx::raw_sql(hold).execute(&mut reader).await.unwrap();
+        reader
+    }
+
+    /// Copies the files while the server writes.
+    async fn copy(&self, sender: &Sender) -> Copy {
+        let reader = self.keep_log().await;
         let in_file = self.synced();
         sender.advance(60).await;
         // While it grows, its end is where it was last written.
@@ -146,6 +143,34 @@ async fn whole(database: &Database) -> HashSet<String> {
     assert_eq!(database.numbers(torn).await, [0], "half of a transaction");
     let ids = "SELECT id FROM delivery";
     database.texts(ids).await.into_iter().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_people_write_is_on_disk_before_they_are_told() {
+    let machine = Machine::start();
+    let api = machine.server.api();
+    let admin = api.admin().await;
+    let _reader = machine.keep_log().await;
+    for n in 1..=20 {
+        let body = json!({ "email": format!("p{n}@example.com") });
+        let made = api
+            .post("/api/prospects", &admin.token, &body)
+            .await
+            .expect(201);
+        let synced = machine.synced();
+        let copy = Copy {
+            file: std::fs::read(&machine.file).unwrap(),
+            wal: std::fs::read(machine.file.with_extension("db-wal")).unwrap(),
+            answered: HashSet::new(),
+            synced,
+            in_file: 0,
+        };
+        let found = copy.found(synced);
+        let ids = found
+            .texts("SELECT id FROM prospect ORDER BY id DESC")
+            .await;
+        assert_eq!((ids.len(), &*ids[0]), (n, made["id"].as_str().unwrap()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

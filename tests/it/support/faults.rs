@@ -1,6 +1,6 @@
 //! What must hold after any fault: nothing lost, nothing twice, in order.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::database::Database;
 use super::load::expect_same;
 use super::sender::{HOSTS, Sender};
 use super::server::Server;
-use super::subscriber::Subscriber;
+use super::subscriber::{Event, Subscriber};
 use crate::folding::canonical;
 
 /// The people of a server under load: its admin, and the members that bookings are with.
@@ -105,6 +105,7 @@ pub async fn expect_nothing_lost(
     let token = &people.admin.token;
     audience.heard_everything(&api).await;
     expect_no_hole(&server.database).await;
+    expect_log_makes_state(&api, token).await;
     let kept = api.all("/api/deliveries", token).await;
     for kept in &kept {
         assert_eq!(kept["status"], "processed", "{kept}");
@@ -124,6 +125,35 @@ pub async fn expect_nothing_lost(
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(found, expected);
     }
+}
+
+/// Checks that whoever applies each event of the log to what they have ends with what lists show.
+async fn expect_log_makes_state(api: &Api, token: &str) {
+    let id = |record: &Value| {
+        let id = record["appointmentId"].as_str().or(record["id"].as_str());
+        id.unwrap().to_owned()
+    };
+    let mut records = BTreeMap::new();
+    for Event { name, payload, .. } in api.events(token, 0).await {
+        let record = match name.as_str() {
+            "prospect:created" | "prospect:updated" | "proposal-created" | "proposal-updated" => {
+                Some(payload.clone())
+            }
+            "proposal-status-changed" => Some(payload["proposal"].clone()),
+            "prospect:deleted" | "proposal-deleted" => None,
+            _ => continue,
+        };
+        match record {
+            Some(record) => records.insert(id(&payload), record),
+            None => records.remove(&id(&payload)),
+        };
+    }
+    let prospects = api.all("/api/prospects", token).await;
+    let proposals = api.all("/api/proposals", token).await;
+    for shown in prospects.iter().chain(&proposals) {
+        assert_eq!(records.remove(&id(shown)).as_ref(), Some(shown));
+    }
+    assert!(records.is_empty(), "told, and not there: {records:?}");
 }
 
 /// Checks that the positions of the log are those from 1 on to its head.
