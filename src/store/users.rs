@@ -1,5 +1,7 @@
 //! Users in the database.
 
+use std::collections::HashSet;
+
 use super::error::{Error, Result};
 use super::paging::{self, Found, Order, Page, SortKey};
 use super::record::record;
@@ -180,6 +182,15 @@ pub async fn delete(db: &mut Db<'_>, id: &Id) -> Result<bool> {
     sql.push(ANOTHER_ADMIN, args![]);
     let (text, args) = sql.build();
     Ok(db.execute(text, args).await? == 1)
+}
+
+/// The ids of all users.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn ids(db: &mut Db<'_>) -> Result<HashSet<Id>> {
+    let rows: Vec<(String,)> = db.fetch("SELECT id FROM app_user", args![]).await?;
+    Ok(rows.into_iter().map(|(id,)| Id::from_stored(id)).collect())
 }
 
 /// Lists users, oldest first.

@@ -21,6 +21,7 @@ on_each_database![
     a_difference_that_nobody_made_is_told,
     what_was_booked_before_a_user_was_added_stays_where_it_was,
     what_people_did_is_told_apart_from_differences,
+    a_user_that_was_deleted_makes_no_difference,
     who_knows_the_old_log_is_told_to_reload,
     an_unfinished_rebuild_is_not_served,
 ];
@@ -461,6 +462,24 @@ async fn what_people_did_is_told_apart_from_differences(database: Database) {
     let again = TestApp::on(into).await;
     assert_eq!(again.all("/api/prospects").await.len(), 7);
     assert_eq!(again.all("/api/proposals?status=pending").await.len(), 6);
+}
+
+async fn a_user_that_was_deleted_makes_no_difference(database: Database) {
+    let app = TestApp::on(database).await;
+    let (amelie, _) = app
+        .member("amelie@example.com", Some("https://x.example/a"))
+        .await;
+    let booking = Booking::new(1, "noor@example.com").host("https://x.example/a", "a@x.example");
+    app.deliver(&booking.created()).await.expect(200);
+    app.delete(&format!("/api/users/{amelie}"))
+        .await
+        .expect(204);
+    let compared = rebuilt(&app.database, &Database::sqlite())["comparison"].clone();
+    let equal = json!({ "equal": 1, "edited": 0, "byHand": 0, "different": 0 });
+    assert_eq!(
+        (&compared["prospects"], &compared["proposals"]),
+        (&equal, &equal)
+    );
 }
 
 async fn who_knows_the_old_log_is_told_to_reload(database: Database) {

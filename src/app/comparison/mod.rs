@@ -6,6 +6,8 @@
 mod proposals;
 mod prospects;
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::Result;
@@ -81,6 +83,7 @@ impl Comparison {
 /// When either cannot be read.
 pub async fn compare(source: &mut Db<'_>, rebuilt: &mut Db<'_>) -> Result<Comparison> {
     let mut sides = Sides {
+        users: store::users::ids(source).await?,
         source,
         rebuilt,
         found: Comparison::default(),
@@ -93,6 +96,8 @@ pub async fn compare(source: &mut Db<'_>, rebuilt: &mut Db<'_>) -> Result<Compar
 struct Sides<'a, 's, 'r> {
     source: &'a mut Db<'s>,
     rebuilt: &'a mut Db<'r>,
+    /// The users there are.
+    users: HashSet<Id>,
     found: Comparison,
 }
 

@@ -38,6 +38,7 @@ impl Sides<'_, '_, '_> {
     }
 
     async fn proposal(&mut self, mine: &Proposal, rebuilt: Option<&Proposal>) -> Result<()> {
+        let mine = &self.without_who_is_gone(mine);
         let mut fields = compared(Some(mine), rebuilt);
         fields.extend(self.another_person(mine, rebuilt).await?);
         if fields.is_empty() {
@@ -53,6 +54,15 @@ impl Sides<'_, '_, '_> {
             self.unlike_proposal(Some(mine), rebuilt, fields);
         }
         Ok(())
+    }
+
+    /// The proposal without the hosts' users that were deleted since, who are not rebuilt.
+    fn without_who_is_gone(&self, mine: &Proposal) -> Proposal {
+        let mut mine = mine.clone();
+        for host in &mut mine.appointment.hosts {
+            host.user_id.take_if(|id| !self.users.contains(id));
+        }
+        mine
     }
 
     /// The prospects they are for, when webhooks know those by different addresses.
