@@ -35,8 +35,8 @@ const EXIT_INTERRUPTED: u8 = 130;
 const EXAMPLE: &str = "\
 Examples:
   bookbell replay fixtures --key my-signing-key
-  bookbell replay fixtures --fresh-ids --times 50 --concurrency 8 --rate 100
-  bookbell replay booking.json --duplicate 3 --skew -600 --json
+  bookbell replay fixtures --key my-signing-key --fresh-ids --times 50 --concurrency 8 --rate 100
+  bookbell replay booking.json --key my-signing-key --duplicate 3 --skew -600 --json
 
 Exit code: 0 when every answer was 2xx, 1 when any was not, 130 after Ctrl-C.";
 
