@@ -205,7 +205,7 @@ pub async fn after(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<Event>
 pub struct Most {
     /// So many events.
     pub events: usize,
-    /// So many bytes of payloads, or one event; any number when it is `None`.
+    /// So many bytes of payloads and the event that goes beyond them; any number when it is `None`.
     pub bytes: Option<i64>,
 }
 
@@ -220,35 +220,31 @@ pub async fn after_for(
     caller: &Caller,
 ) -> Result<(Vec<Event>, bool)> {
     let limit = i64::try_from(most.events).unwrap_or(i64::MAX);
-    let mut beyond = None;
+    let mut sql = Sql::new(COLUMNS);
     if let Some(bytes) = most.bytes {
-        let mut sql = Sql::new("SELECT seq, CAST(OCTET_LENGTH(payload) AS BIGINT) FROM event");
+        // In one statement: one who catches up waits for each way to the database.
+        sql.push(
+            " WHERE seq IN (SELECT seq FROM (SELECT seq, SUM(size) OVER (ORDER BY seq) - size AS before \
+             FROM (SELECT seq, OCTET_LENGTH(payload) AS size FROM event",
+            args![],
+        );
         heard(&mut sql, since, caller);
         sql.push(" ORDER BY seq", args![]);
         sql.push(LIMIT, args![limit]);
-        let (text, args) = sql.build();
-        beyond = first_too_many(db.fetch(text, args).await?, bytes);
+        sql.push(
+            ") AS sized) AS summed WHERE before < ?) ORDER BY seq",
+            args![bytes],
+        );
+    } else {
+        heard(&mut sql, since, caller);
+        sql.push(" ORDER BY seq", args![]);
+        sql.push(LIMIT, args![limit]);
     }
-    let mut sql = Sql::new(COLUMNS);
-    heard(&mut sql, since, caller);
-    if let Some(seq) = beyond {
-        sql.filter("seq < ?", args![seq]);
-    }
-    sql.push(" ORDER BY seq", args![]);
-    sql.push(LIMIT, args![limit]);
     let events = read(db, sql).await?;
-    let more = beyond.is_some() || events.len() == most.events;
+    let read: usize = events.iter().map(|event| event.payload.len()).sum();
+    let read = i64::try_from(read).unwrap_or(i64::MAX);
+    let more = events.len() == most.events || most.bytes.is_some_and(|bytes| read >= bytes);
     Ok((events, more))
-}
-
-/// The first event, after at least one, with which these have more than so many bytes.
-fn first_too_many(sizes: Vec<(Seq, i64)>, bytes: i64) -> Option<Seq> {
-    let mut sum = 0;
-    let mut overflows = sizes.into_iter().enumerate().filter(|(n, (_, size))| {
-        sum += size;
-        *n > 0 && sum > bytes
-    });
-    overflows.next().map(|(_, (seq, _))| seq)
 }
 
 /// How many events a caller may hear of after a position.
