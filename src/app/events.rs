@@ -126,7 +126,7 @@ impl App {
         let events = usize::try_from(limit).unwrap_or(usize::MAX);
         let most = Most {
             events: events.saturating_add(1),
-            bytes: None,
+            payload: None,
         };
         let page = self.tokens.page(SCOPE, query)?;
         let extent = self.extent().await?;

@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// How long the connection that hears from other nodes may take to answer: the log is not followed
 /// meanwhile, and where another node has committed something, nothing is delivered.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Follows the log until the program stops.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
@@ -26,15 +26,18 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
 
 async fn follow(app: &App) {
     let mut listener = None;
+    let mut connecting = Box::pin(connect(app));
     loop {
         if let Err(error) = app.catch_up().await {
             tracing::warn!(error = chain(&error), "the event log could not be followed");
         }
-        if listener.is_none() {
-            listener = connect(app).await;
-        }
         tokio::select! {
             () = app.log.fell_behind() => {}
+            // Beside the rest, however long it takes.
+            connected = &mut connecting, if listener.is_none() => {
+                listener = connected;
+                connecting = Box::pin(connect(app));
+            }
             () = sleep(POLL) => if !look_around(&mut listener).await {
                 listener = None;
             },
@@ -46,18 +49,17 @@ async fn follow(app: &App) {
     }
 }
 
+/// Connects; after a failure it takes a moment to say so.
 async fn connect(app: &App) -> Option<Listener> {
-    match timeout(PATIENCE, app.store.listen()).await {
-        Ok(Ok(listener)) => listener,
-        Ok(Err(error)) => {
+    match app.store.listen().await {
+        Ok(Some(listener)) => Some(listener),
+        Ok(None) => std::future::pending().await,
+        Err(error) => {
             tracing::warn!(
                 error = chain(&error),
                 "cannot listen to other nodes; polling"
             );
-            None
-        }
-        Err(_) => {
-            tracing::warn!("listening to other nodes takes too long; polling");
+            sleep(POLL).await;
             None
         }
     }

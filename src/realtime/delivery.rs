@@ -37,7 +37,7 @@ use crate::net::Peer;
 /// for itself until the client has taken it.
 const STRETCH: Most = Most {
     events: 64,
-    bytes: Some(256 << 10),
+    payload: Some(16 << 10),
 };
 
 /// How many packets a client gets between two of its polls. Twice as many, and those engineioxide

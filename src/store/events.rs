@@ -188,6 +188,11 @@ fn row_of(event: &NewEvent, id: &Id) -> Vec<Arg> {
 
 const COLUMNS: &str = "SELECT seq, id, at_ms, name, payload, user_id, admins FROM event";
 
+/// With the payloads up to a length, and nothing for longer ones: no payload is empty.
+const SHORT_COLUMNS: &str = "SELECT seq, id, at_ms, name, \
+    CASE WHEN OCTET_LENGTH(payload) <= ? THEN payload ELSE '' END AS payload, user_id, admins \
+    FROM event";
+
 /// Reads the log after a position, whoever may hear of it, in order.
 ///
 /// # Errors
@@ -205,8 +210,8 @@ pub async fn after(db: &mut Db<'_>, since: Seq, limit: i64) -> Result<Vec<Event>
 pub struct Most {
     /// So many events.
     pub events: usize,
-    /// So many bytes of payloads and the event that goes beyond them; any number when it is `None`.
-    pub bytes: Option<i64>,
+    /// One with a longer payload, in bytes, is read by itself; `None`: whatever their length.
+    pub payload: Option<i64>,
 }
 
 /// Reads what a caller may hear of after a position, in order, and whether there may be more.
@@ -219,32 +224,28 @@ pub async fn after_for(
     most: Most,
     caller: &Caller,
 ) -> Result<(Vec<Event>, bool)> {
+    let mut sql = match most.payload {
+        Some(length) => Sql::update(SHORT_COLUMNS, args![length]),
+        None => Sql::new(COLUMNS),
+    };
+    heard(&mut sql, since, caller);
+    sql.push(" ORDER BY seq", args![]);
     let limit = i64::try_from(most.events).unwrap_or(i64::MAX);
-    let mut sql = Sql::new(COLUMNS);
-    if let Some(bytes) = most.bytes {
-        // In one statement: one who catches up waits for each way to the database.
-        sql.push(
-            " WHERE seq IN (SELECT seq FROM (SELECT seq, SUM(size) OVER (ORDER BY seq) - size AS before \
-             FROM (SELECT seq, OCTET_LENGTH(payload) AS size FROM event",
-            args![],
-        );
-        heard(&mut sql, since, caller);
-        sql.push(" ORDER BY seq", args![]);
-        sql.push(LIMIT, args![limit]);
-        sql.push(
-            ") AS sized) AS summed WHERE before < ?) ORDER BY seq",
-            args![bytes],
-        );
-    } else {
-        heard(&mut sql, since, caller);
-        sql.push(" ORDER BY seq", args![]);
-        sql.push(LIMIT, args![limit]);
+    sql.push(LIMIT, args![limit]);
+    let mut events = read(db, sql).await?;
+    let Some(long) = events.iter().position(|event| event.payload.is_empty()) else {
+        let more = events.len() == most.events;
+        return Ok((events, more));
+    };
+    events.truncate(long);
+    if events.is_empty() {
+        let alone = Most {
+            events: 1,
+            payload: None,
+        };
+        return Box::pin(after_for(db, since, alone, caller)).await;
     }
-    let events = read(db, sql).await?;
-    let read: usize = events.iter().map(|event| event.payload.len()).sum();
-    let read = i64::try_from(read).unwrap_or(i64::MAX);
-    let more = events.len() == most.events || most.bytes.is_some_and(|bytes| read >= bytes);
-    Ok((events, more))
+    Ok((events, true))
 }
 
 /// How many events a caller may hear of after a position.

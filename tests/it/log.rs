@@ -197,7 +197,7 @@ on_both! {
         }
         // From here on they are read from the database.
         app.app.log.restart(5);
-        let most = Most { events: 64, bytes: Some(3_000) };
+        let most = Most { events: 64, payload: Some(3_000) };
         let (mut since, mut pieces) = (0, Vec::new());
         loop {
             let Served::Stretch(stretch) =

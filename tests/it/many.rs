@@ -88,7 +88,7 @@ on_both! {
             App::new(store, settings(), app.clock.clone(), Arc::new(UuidV7::new())).await.unwrap();
         let id = || Id::from_stored("01900000-0000-7000-8000-000000000001".to_owned());
         let caller = Caller { user_id: id(), role: Role::Admin, session_id: id() };
-        let read = async |since| match node.events_after(since, Most { events: 64, bytes: None }, &caller).await.unwrap() {
+        let read = async |since| match node.events_after(since, Most { events: 64, payload: None }, &caller).await.unwrap() {
             Served::Stretch(stretch) => {
                 let events = stretch.events.iter().map(|event| event.seq).collect::<Vec<_>>();
                 Ok((events, stretch.upto))
