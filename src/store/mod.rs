@@ -272,8 +272,12 @@ impl Listener {
     /// # Errors
     /// [`Error::Database`] when the connection is lost.
     pub async fn look_around(&mut self) -> Result<bool> {
-        let others = sqlx::query_scalar(dialect::OTHERS_POSTGRES);
-        let others = answered(others.fetch_one(&mut self.hints)).await?;
+        let seen = sqlx::query_as(dialect::OTHERS_POSTGRES);
+        let (others, own): (bool, bool) = answered(seen.fetch_one(&mut self.hints)).await?;
+        if !own {
+            // sqlx has connected anew by itself, and has not greeted: no other would tell it.
+            return Err(sqlx::Error::WorkerCrashed.into());
+        }
         self.others.store(others, Ordering::Relaxed);
         Ok(others)
     }
