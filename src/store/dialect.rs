@@ -93,11 +93,11 @@ pub(super) const WHICH_NODE: &str = "SELECT current_setting('bookbell.node', tru
 pub(super) const GREET_POSTGRES: &str = "SELECT pg_advisory_lock_shared(1651339115, 0), \
     pg_notify('bookbell_events', current_setting('bookbell.node', true))";
 
-/// Whether another connection than this one listens, and whether this one is seen to.
-pub(super) const OTHERS_POSTGRES: &str = "SELECT COALESCE(BOOL_OR(pid <> pg_backend_pid()), FALSE), \
-    COALESCE(BOOL_OR(pid = pg_backend_pid()), FALSE) FROM pg_locks \
+/// Whether another connection than this one listens.
+pub(super) const OTHERS_POSTGRES: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks \
     WHERE locktype = 'advisory' AND classid = 1651339115 AND objid = 0 AND granted \
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+    AND pid <> pg_backend_pid())";
 
 /// Begins and serializes folding between nodes, in one round trip: a chain may join any two
 /// deliveries, so two batches must not be folded beside each other. On SQLite `BEGIN IMMEDIATE`

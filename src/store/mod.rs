@@ -248,6 +248,9 @@ async fn hear(pool: &PgPool) -> sqlx::Result<(PgListener, Option<String>)> {
     let options = (*pool.connect_options()).clone();
     let own = PoolOptions::new().max_connections(1);
     let mut listener = PgListener::connect_with(&own.connect_lazy_with(options)).await?;
+    // Else it connects anew before it says that the connection was lost, and whoever stops waiting
+    // meanwhile never learns it: the new one has not greeted, and no other node tells it anything.
+    listener.eager_reconnect(false);
     let node = sqlx::query_scalar(dialect::WHICH_NODE);
     let node = node.fetch_one(&mut listener).await?;
     listener.listen(dialect::EVENTS_CHANNEL).await?;
@@ -272,12 +275,8 @@ impl Listener {
     /// # Errors
     /// [`Error::Database`] when the connection is lost.
     pub async fn look_around(&mut self) -> Result<bool> {
-        let seen = sqlx::query_as(dialect::OTHERS_POSTGRES);
-        let (others, own): (bool, bool) = answered(seen.fetch_one(&mut self.hints)).await?;
-        if !own {
-            // sqlx has connected anew by itself, and has not greeted: no other would tell it.
-            return Err(sqlx::Error::WorkerCrashed.into());
-        }
+        let others = sqlx::query_scalar(dialect::OTHERS_POSTGRES);
+        let others = answered(others.fetch_one(&mut self.hints)).await?;
         self.others.store(others, Ordering::Relaxed);
         Ok(others)
     }

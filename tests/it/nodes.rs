@@ -94,6 +94,20 @@ async fn a_node_knows_whether_there_are_others() {
     timeout(PATIENCE, alone).await.unwrap();
 }
 
+/// Whoever waits for hints now and then only, as beside other work, learns it too.
+#[tokio::test]
+async fn a_listener_that_was_cut_says_so_and_does_not_go_on_unseen() {
+    let database = Database::postgres().await;
+    let node = Store::open(&database.url).await.unwrap();
+    let mut listener = node.listen().await.unwrap().unwrap();
+    database.deafen().await;
+    let deadline = Instant::now() + PATIENCE;
+    while !matches!(listener.hint().now_or_never(), Some(Err(_))) {
+        assert!(Instant::now() < deadline, "it is never told");
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_on_one_postgres_serve_one_log() {
     let one = Server::start(Database::postgres().await);
