@@ -76,7 +76,7 @@ impl Connections {
         let open = IntGaugeVec::new(Opts::new("bookbell_connections", help), &["peer"]);
         let open = register(registry, open.expect("the label is a name"));
         let help = "Connections cut off: a request's head or body was too slow, it was idle, or \
-            there were too many.";
+            there were too many, or the client of a socket took too little in.";
         let cut = Opts::new("bookbell_connections_cut_total", help);
         let cut = IntCounterVec::new(cut, &["reason"]).expect("the label is a name");
         let cut = register(registry, cut);
