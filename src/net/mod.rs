@@ -29,9 +29,9 @@ pub struct Limits {
     pub body: Duration,
     /// How long nothing may come of a body that is not all there.
     pub body_pause: Duration,
-    /// How many bytes of bodies may be there that have not come whole, beside 16 KiB of
-    /// each. When there are more, who has been at it for longest has to go: a body that is meant
-    /// to arrive takes moments.
+    /// How many bytes of bodies may be there that have not come whole, beside the buffers of some
+    /// 60 KiB with which each is read. When there are more, who has been at it for longest has to
+    /// go: a body that is meant to arrive takes moments.
     pub bodies: u64,
     /// How long a connection may be kept between requests. Longer than proxies keep theirs (60 s
     /// is usual), so that none is closed as it is used again.

@@ -1,17 +1,22 @@
 //! A connection's bytes, and the bodies that pass over it: both tell the table what is going on.
 
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use bytes::BytesMut;
 use futures_util::ready;
 use hyper::body::{Frame, Incoming, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::table::Peer;
+
+/// So many bytes are read at once: as many as hyper's buffer has room for at first. Each time one
+/// read fills it hyper makes it twice as large, up to 64 KiB, which in a flood of large bodies all
+/// connections would keep.
+const AT_ONCE: u64 = 8 << 10;
 
 /// A TCP connection, in the table for as long as it is open, whoever has taken it over.
 #[derive(Debug)]
@@ -55,7 +60,8 @@ impl AsyncRead for Stream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        let mut tcp = (&mut self.tcp).take(AT_ONCE);
+        let read = Pin::new(&mut tcp).poll_read(cx, buf);
         match read {
             Poll::Ready(_) if buf.filled().len() > before => self.peer.read(),
             Poll::Ready(_) => return read,
@@ -100,28 +106,55 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// So many bytes of a body are handed on at once, unless they are the last.
-const PIECE: usize = 16 << 10;
+/// So many bytes of a body are handed on at once, unless they are the last. It is the largest
+/// size that the allocator packs: of anything larger it takes a page more, and leaves holes.
+const PIECE: usize = 14 << 10;
 
 /// The body of a request. While it is asked for, it must come.
 ///
 /// Each piece that hyper hands out holds the whole buffer it was read into, 8 KiB and more. A body
-/// that comes a byte at a time would take as much for each, so pieces are copied together here.
+/// that comes a byte at a time would take as much for each, so pieces are copied together here,
+/// into buffers of one size: what bodies take is what the table counts.
 #[derive(Debug)]
 pub(super) struct Arriving<B = Incoming> {
     body: B,
     peer: Peer,
-    gathered: BytesMut,
+    /// What hyper read and has no room in the piece. Empty whenever the body is waited for.
+    read: Bytes,
+    gathered: Vec<u8>,
 }
 
-impl<B> Arriving<B> {
+impl<B> Arriving<B>
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
     pub(super) fn new(body: B, peer: Peer) -> Self {
-        let gathered = BytesMut::new();
         Self {
             body,
             peer,
-            gathered,
+            read: Bytes::new(),
+            gathered: Vec::new(),
         }
+    }
+
+    /// Takes of what was read as much as the piece has room for; answers whether it is full.
+    fn gather(&mut self) -> bool {
+        if self.gathered.capacity() == 0 {
+            let to_come = self.body.size_hint().upper().unwrap_or(u64::MAX);
+            let to_come = usize::try_from(to_come).unwrap_or(PIECE);
+            let room = to_come.saturating_add(self.read.len()).min(PIECE);
+            self.gathered.reserve_exact(room);
+        }
+        let room = self.gathered.capacity() - self.gathered.len();
+        let taken = self.read.split_to(room.min(self.read.len()));
+        self.gathered.extend_from_slice(&taken);
+        taken.len() == room
+    }
+
+    fn hand_on(&mut self) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let piece = Bytes::from(mem::take(&mut self.gathered));
+        self.peer.took(piece.len() as u64);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
 
@@ -136,36 +169,38 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if self.peer.is_to_wait() {
+            // Behind the tasks of those that were cut off, which are in the queue already.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
+            if !self.read.is_empty() && self.gather() {
+                return self.hand_on();
+            }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     // All of it at once, as most are: nothing waits for more.
                     Ok(data) if self.gathered.is_empty() && self.body.is_end_stream() => {
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
-                    Ok(data) => self.gathered.extend_from_slice(&data),
+                    Ok(data) => self.read = data,
                     // Nobody asks for trailers.
                     Err(_trailers) => {}
                 },
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None if self.gathered.is_empty() => return Poll::Ready(None),
-                None => break,
-            }
-            if self.gathered.len() >= PIECE {
-                break;
+                None => return self.hand_on(),
             }
         }
-        let piece = self.gathered.split().freeze();
-        self.peer.took(piece.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.gathered.is_empty() && self.body.is_end_stream()
+        self.read.is_empty() && self.gathered.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let gathered = self.gathered.len() as u64;
+        let gathered = (self.gathered.len() + self.read.len()) as u64;
         let rest = self.body.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + gathered);

@@ -43,6 +43,8 @@ struct State {
     written: AtomicU64,
     /// How many bytes of a body were handed on that has not come whole.
     arrived: AtomicU64,
+    /// And how many are still in memory: of one that is cut off, until its task has run.
+    held: AtomicU64,
     known: AtomicBool,
     cut: AtomicBool,
     reader: AtomicWaker,
@@ -69,8 +71,10 @@ pub(super) struct Table {
     epoch: Instant,
     /// As of the last sweep: exact enough, and free to read.
     now_ms: AtomicU64,
-    /// The bytes of all bodies that have not come whole.
+    /// The bytes of all bodies that have not come whole and still may.
     arriving: AtomicU64,
+    /// And those in memory.
+    held: AtomicU64,
     rooms: Mutex<Rooms>,
     counts: Connections,
 }
@@ -82,6 +86,7 @@ impl Table {
             epoch: Instant::now(),
             now_ms: AtomicU64::new(0),
             arriving: AtomicU64::new(0),
+            held: AtomicU64::new(0),
             rooms: Mutex::default(),
             counts,
         })
@@ -120,6 +125,7 @@ impl Table {
             read_ms: AtomicU64::new(now_ms),
             written: AtomicU64::new(0),
             arrived: AtomicU64::new(0),
+            held: AtomicU64::new(0),
             known: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             reader: AtomicWaker::new(),
@@ -292,6 +298,8 @@ impl Peer {
     /// Notes that so many bytes of a body were handed on that has not come whole.
     pub(super) fn took(&self, bytes: u64) {
         let Self(state) = self;
+        state.held.fetch_add(bytes, Ordering::Relaxed);
+        state.table.held.fetch_add(bytes, Ordering::Relaxed);
         state.arrived.fetch_add(bytes, Ordering::Relaxed);
         let before = state.table.arriving.fetch_add(bytes, Ordering::Relaxed);
         if before + bytes > state.table.limits.bodies {
@@ -299,9 +307,21 @@ impl Peer {
         }
     }
 
-    /// Notes that a request is here as a whole.
+    /// Whether the rest of a body has to wait until those that were cut off have left memory. What
+    /// was handed on in the first piece does not, as most bodies are.
+    pub(super) fn is_to_wait(&self) -> bool {
+        let Self(state) = self;
+        state.table.held.load(Ordering::Relaxed) > state.table.limits.bodies
+            && state.held.load(Ordering::Relaxed) > 0
+            && !self.is_cut()
+    }
+
+    /// Notes that a request is here as a whole, or that nobody wants the rest.
     pub(super) fn received(&self) {
-        self.0.let_go();
+        let Self(state) = self;
+        state.let_go();
+        let bytes = state.held.swap(0, Ordering::Relaxed);
+        state.table.held.fetch_sub(bytes, Ordering::Relaxed);
         if self.0.is(Phase::Body) {
             self.0.enter(Phase::Busy);
         }
@@ -364,4 +384,30 @@ impl Peer {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::metrics::Metrics;
+
+    #[test]
+    fn who_has_handed_on_a_piece_waits_until_what_was_cut_off_has_left_memory() {
+        let limits = Limits {
+            bodies: 100,
+            ..Limits::default()
+        };
+        let table = Table::new(limits, Metrics::default().connections);
+        let [slow, next, new] = [(); 3].map(|()| table.admit().unwrap());
+        slow.took(60);
+        next.took(40);
+        assert!(!next.is_to_wait());
+        next.took(10);
+        assert!(slow.is_cut() && !next.is_cut());
+        assert!(next.is_to_wait());
+        // Those whose turn is to leave, and those that most likely come whole, go on.
+        assert!(!slow.is_to_wait() && !new.is_to_wait());
+        slow.received();
+        assert!(!next.is_to_wait());
+    }
 }
