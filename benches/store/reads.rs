@@ -90,10 +90,13 @@ const SEARCHES: [(&str, &str); 9] = [
 /// Fills the search index, as the job does, but without its rests.
 pub(crate) async fn index(store: &Store) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let mut more = true;
-    while more {
+    loop {
         let mut tx = store.begin().await?;
-        more = search::step(&mut tx.db(), 5000).await?;
+        let Some(work) = search::look(&mut tx.db(), 5000).await? else {
+            break;
+        };
+        search::index(&mut tx.db(), &work).await?;
+        while search::merge(&mut tx.db()).await? {}
         tx.commit(Vec::new(), 0, &UuidV7::new()).await?;
     }
     println!(

@@ -24,9 +24,28 @@ impl App {
     /// # Errors
     /// When the database fails.
     pub async fn index_search(&self) -> Result<bool> {
+        let mut reader = self.store.read().await?;
+        // Beside whoever writes, who waits for the rest only.
+        let work = store::search::look(&mut reader.db(), STEP).await?;
+        drop(reader);
+        let Some(work) = work else {
+            return Ok(false);
+        };
         let mut tx = self.store.begin_aside().await?;
-        let more = store::search::step(&mut tx.db(), STEP).await?;
+        store::search::index(&mut tx.db(), &work).await?;
         self.commit(tx, Vec::new()).await?;
-        Ok(more)
+        Ok(true)
+    }
+
+    /// Puts a piece of the search index in order; answers whether there was any to. On `SQLite` its
+    /// statements block the thread.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn merge_search(&self) -> Result<bool> {
+        let mut tx = self.store.begin_aside().await?;
+        let merged = store::search::merge(&mut tx.db()).await?;
+        self.commit(tx, Vec::new()).await?;
+        Ok(merged)
     }
 }

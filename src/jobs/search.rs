@@ -42,15 +42,11 @@ async fn prepare_and_follow(app: Arc<App>) {
 async fn follow(app: Arc<App>) {
     let mut head = app.log.watch_head();
     loop {
-        let begun = Instant::now();
         // What is committed from here on wakes it again.
         head.borrow_and_update();
-        let stepped = step(Arc::clone(&app)).await;
-        let rest = (begun.elapsed() * REST).max(SHORT);
-        match stepped {
-            Ok(true) => sleep(rest).await,
+        match step(&app).await {
+            Ok(true) => {}
             Ok(false) => {
-                sleep(rest).await;
                 if head.changed().await.is_err() {
                     return;
                 }
@@ -67,9 +63,22 @@ async fn follow(app: Arc<App>) {
     }
 }
 
-/// Takes a step on a thread that may be blocked.
-async fn step(app: Arc<App>) -> Result<bool> {
-    let runtime = Handle::current();
-    let step = spawn_blocking(move || runtime.block_on(app.index_search()));
-    step.await.unwrap_or(Err(Error::Busy))
+/// Takes the index on, and puts it in order; answers whether there may be more to do.
+async fn step(app: &Arc<App>) -> Result<bool> {
+    let more = aside(app, SHORT, async |app| app.index_search().await).await?;
+    while aside(app, Duration::ZERO, async |app| app.merge_search().await).await? {}
+    Ok(more)
+}
+
+/// Runs a transaction on a thread that may be blocked, and rests at least so long.
+async fn aside<F>(app: &Arc<App>, rest: Duration, transaction: F) -> Result<bool>
+where
+    F: AsyncFnOnce(&App) -> Result<bool> + Send + 'static,
+{
+    let begun = Instant::now();
+    let (app, runtime) = (Arc::clone(app), Handle::current());
+    let running = spawn_blocking(move || runtime.block_on(transaction(&app)));
+    let done = running.await.unwrap_or(Err(Error::Busy))?;
+    sleep((begun.elapsed() * REST).max(rest)).await;
+    Ok(done)
 }

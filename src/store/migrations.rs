@@ -75,6 +75,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0011_search_of_an_owner.sql"),
         include_str!("../../migrations/postgres/0011_search_of_an_owner.sql"),
     ),
+    (
+        12,
+        "search_in_pieces",
+        include_str!("../../migrations/sqlite/0012_search_in_pieces.sql"),
+        include_str!("../../migrations/postgres/0012_search_in_pieces.sql"),
+    ),
 ];
 
 /// Where a database keeps which it has had: sqlx's own name.

@@ -23,7 +23,7 @@ use super::sql::{Db, Sql, args};
 use crate::domain::prospect::Prospect;
 pub(super) use index::forget;
 use index::{Engine, changed, state};
-pub use index::{prepare, step};
+pub use index::{Work, index, look, merge, prepare};
 pub(super) use pattern::compare;
 use pattern::{Query, like};
 

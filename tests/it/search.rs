@@ -285,4 +285,36 @@ on_both! {
     }
 }
 
+/// The parts of FTS5's index. The number of each is in the keys of its pages
+/// (`FTS5_SEGMENT_ROWID` in SQLite's `ext/fts5/fts5_index.c`).
+async fn parts(app: &TestApp) -> usize {
+    let sql = "SELECT DISTINCT id >> 37 FROM prospect_search_data WHERE id >> 37 > 0";
+    app.database.numbers(sql).await.len()
+}
+
+#[tokio::test]
+async fn what_the_index_has_written_is_merged_by_itself_and_never_as_it_is_written() {
+    let app = TestApp::sqlite().await;
+    // What is written here is too little to be merged as it is written, whatever it says.
+    let automerge = "SELECT v FROM prospect_search_config WHERE k = 'automerge'";
+    assert_eq!(app.database.numbers(automerge).await, [0]);
+    crowd(&app).await;
+    index(&app).await;
+    let before = parts(&app).await;
+    for n in 1..=8 {
+        app.prospect(app.admin_token(), &format!("one{n}@example.com"))
+            .await;
+        index(&app).await;
+        assert_eq!(parts(&app).await, before + n);
+    }
+    assert!(app.app.merge_search().await.unwrap());
+    while app.app.merge_search().await.unwrap() {}
+    assert!(parts(&app).await < 8, "{}", parts(&app).await);
+    assert!(is_indexed(&app, "one").await && is_indexed(&app, "zol").await);
+    for n in 1..=8 {
+        let email = format!("one{n}@example.com");
+        assert_eq!(emails(&app, &email).await, [email]);
+    }
+}
+
 const NOBODY: &str = "01a05bfb-7000-7b3e-9a7d-4c2f1160587e";

@@ -19,6 +19,21 @@ use crate::store::{dialect, events};
 /// How long one statement may take that makes the index ready, on Postgres.
 const PREPARE: Duration = Duration::from_hours(1);
 
+/// About so many pages of what FTS5 has written are merged at once, which takes some 2 ms.
+const MERGED: i64 = 16;
+
+/// What the index has to take in next.
+#[derive(Debug)]
+pub enum Work {
+    /// Everything once more, for the log does not reach back to where the index stands.
+    Again,
+    /// While it is filled, the prospects after one up to another, or to the last where there is
+    /// none; and the position of the log behind which it will follow.
+    Fill(String, Option<String>, Seq),
+    /// The prospects that the log names after one position up to another.
+    Follow(Seq, Seq, BTreeSet<String>),
+}
+
 /// How one of the databases indexes and is asked. `?` stands for what it is asked, for the owner,
 /// and for how many hits are wanted at most.
 pub(super) struct Engine {
@@ -150,22 +165,29 @@ pub async fn prepare(db: &mut Db<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Takes the index on by at most `limit` events, or prospects while it is first filled. Answers
-/// whether there may be more to do. To be run in a transaction of its own.
+/// What the index has to take in next: at most `limit` events, or prospects while it is filled.
+/// `None` when it has everything.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn step(db: &mut Db<'_>, limit: i64) -> Result<bool> {
+pub async fn look(db: &mut Db<'_>, limit: i64) -> Result<Option<Work>> {
     let state = state(db).await?;
-    if let Some(filled) = state.filled_id {
-        return fill(db, &filled, limit).await;
-    }
     let extent = events::extent(db).await?;
+    if let Some(filled) = state.filled_id {
+        // What changes after it has begun is in the log.
+        let begins = filled.is_empty();
+        let since = if begins {
+            extent.head
+        } else {
+            state.indexed_seq
+        };
+        let sql = "SELECT id FROM prospect WHERE id > $1 ORDER BY id LIMIT $2";
+        let mut ids: Vec<(String,)> = db.fetch(sql, args![filled.as_str(), limit]).await?;
+        let upto = ids.pop().map(|(id,)| id);
+        return Ok(Some(Work::Fill(filled, upto, since)));
+    }
     if state.indexed_seq < extent.floor {
-        // It slept longer than events are kept.
-        let sql = "UPDATE search_index SET indexed_seq = $1, filled_id = '' WHERE id = 1";
-        db.execute(sql, args![extent.head]).await?;
-        return Ok(true);
+        return Ok(Some(Work::Again));
     }
     let changed = changed(db, state.indexed_seq, limit).await?;
     let full = changed.len() == usize::try_from(limit).unwrap_or(usize::MAX);
@@ -173,19 +195,67 @@ pub async fn step(db: &mut Db<'_>, limit: i64) -> Result<bool> {
         Some((seq, _)) if full => *seq,
         _ => extent.head,
     };
-    // Taken before the prospects are read: of two nodes one finds it moved and steps back.
-    let sql = "UPDATE search_index SET indexed_seq = $1 WHERE id = 1 AND indexed_seq = $2";
-    if upto == state.indexed_seq || db.execute(sql, args![upto, state.indexed_seq]).await? == 0 {
+    let ids = changed.into_iter().map(|(_, id)| id).collect();
+    let behind = upto != state.indexed_seq;
+    Ok(behind.then_some(Work::Follow(state.indexed_seq, upto, ids)))
+}
+
+/// Takes it in, in a transaction of its own. Where the index has moved since it was looked at, by
+/// another node, nothing is done.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn index(db: &mut Db<'_>, work: &Work) -> Result<()> {
+    let engine = Engine::of(db);
+    match work {
+        Work::Again => {
+            let sql = "UPDATE search_index SET filled_id = '' WHERE id = 1 AND filled_id IS NULL";
+            db.execute(sql, args![]).await?;
+        }
+        Work::Fill(after, upto, since) => {
+            let sql = "UPDATE search_index SET indexed_seq = $1, filled_id = $2 \
+                WHERE id = 1 AND filled_id = $3";
+            let (after, upto) = (after.as_str(), upto.as_deref());
+            if db.execute(sql, args![*since, upto, after]).await? == 1
+                && let Some(upto) = upto
+            {
+                db.execute(engine.index_many, args![after, upto]).await?;
+            }
+        }
+        Work::Follow(since, upto, ids) => {
+            let sql = "UPDATE search_index SET indexed_seq = $1 WHERE id = 1 AND indexed_seq = $2 \
+                AND filled_id IS NULL";
+            if db.execute(sql, args![*upto, *since]).await? == 1 {
+                let ids = || ids.iter().map(String::as_str);
+                db.execute_in(engine.index, ids()).await?;
+                if let Some(forget_gone) = engine.forget_gone {
+                    db.execute_in(forget_gone, ids()).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Merges a piece of what FTS5 has written, in a transaction of its own; answers whether there was
+/// any. By itself it would merge as it writes, and keep everybody else who writes waiting for tens
+/// of milliseconds now and then (migration 0012 forbids it). Postgres has nothing to merge.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn merge(db: &mut Db<'_>) -> Result<bool> {
+    if matches!(db, Db::Postgres(_)) {
         return Ok(false);
     }
-    let ids: BTreeSet<String> = changed.into_iter().map(|(_, id)| id).collect();
-    let ids = || ids.iter().map(String::as_str);
-    let engine = Engine::of(db);
-    db.execute_in(engine.index, ids()).await?;
-    if let Some(forget_gone) = engine.forget_gone {
-        db.execute_in(forget_gone, ids()).await?;
-    }
-    Ok(full)
+    // The command itself counts as one change: <https://www.sqlite.org/fts5.html#the_merge_command>.
+    let changes = "SELECT total_changes()";
+    let before: Option<(i64,)> = db.fetch_one(changes, args![]).await?;
+    let sql = "INSERT INTO prospect_search (prospect_search, rank) VALUES ('merge', $1)";
+    db.execute(sql, args![MERGED]).await?;
+    let after: Option<(i64,)> = db.fetch_one(changes, args![]).await?;
+    Ok(after
+        .zip(before)
+        .is_some_and(|((after,), (before,))| after - before >= 2))
 }
 
 /// Takes prospects out of the index that are about to be deleted, so that nothing is left of
@@ -199,27 +269,6 @@ pub(in crate::store) async fn forget(db: &mut Db<'_>, ids: &[&Id]) -> Result<()>
             .await?;
     }
     Ok(())
-}
-
-/// Fills the index with the prospects after `filled`, for the first time.
-async fn fill(db: &mut Db<'_>, filled: &str, limit: i64) -> Result<bool> {
-    if filled.is_empty() {
-        // What changes from here on is in the log.
-        let head = events::extent(db).await?.head;
-        let sql = "UPDATE search_index SET indexed_seq = $1 WHERE id = 1 AND filled_id = ''";
-        db.execute(sql, args![head]).await?;
-    }
-    let sql = "SELECT id FROM prospect WHERE id > $1 ORDER BY id LIMIT $2";
-    let ids: Vec<(String,)> = db.fetch(sql, args![filled, limit]).await?;
-    let last = ids.last().map(|(id,)| id.as_str());
-    let sql = "UPDATE search_index SET filled_id = $1 WHERE id = 1 AND filled_id = $2";
-    if db.execute(sql, args![last, filled]).await? == 1
-        && let Some(last) = last
-    {
-        let index = Engine::of(db).index_many;
-        db.execute(index, args![filled, last]).await?;
-    }
-    Ok(true)
 }
 
 /// The prospects that the log names after a position, in order.
