@@ -26,6 +26,7 @@ mod cli;
 mod connections;
 mod dashboard;
 mod ingest;
+mod libraries;
 mod nodes;
 mod process;
 mod realtime;
