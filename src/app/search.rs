@@ -38,11 +38,14 @@ impl App {
     }
 
     /// Puts a piece of the search index in order; answers whether there was any to. On `SQLite` its
-    /// statements block the thread.
+    /// statements block the thread; Postgres does that by itself.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn merge_search(&self) -> Result<bool> {
+        if !self.store.blocks() {
+            return Ok(false);
+        }
         let mut tx = self.store.begin_aside().await?;
         let merged = store::search::merge(&mut tx.db()).await?;
         self.commit(tx, Vec::new()).await?;

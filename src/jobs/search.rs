@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::error::chain;
@@ -14,8 +14,8 @@ use crate::app::{App, Error, Result};
 /// After each step deliveries have the database for themselves, so many times as long as it took.
 const REST: u32 = 12;
 
-/// The shortest rest, in which more events come together, and the one after a failure. Twice as
-/// short makes each step half as long, but as many more deliveries wait for one.
+/// The shortest rest until events are indexed again, in which more come together, and the one after
+/// a failure. Twice as short makes each step half as long, but as many more deliveries wait for one.
 const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(5);
 
@@ -65,13 +65,22 @@ async fn follow(app: Arc<App>) {
 
 /// Takes the index on, and puts it in order; answers whether there may be more to do.
 async fn step(app: &Arc<App>) -> Result<bool> {
-    let more = aside(app, SHORT, async |app| app.index_search().await).await?;
-    while aside(app, Duration::ZERO, async |app| app.merge_search().await).await? {}
-    Ok(more)
+    let (indexed, rest) = aside(app, async |app| app.index_search().await).await?;
+    // What is to be merged may take longer than new events may wait: then it goes on later.
+    let next = Instant::now() + (2 * rest).max(SHORT);
+    sleep(rest).await;
+    let mut merged = true;
+    while merged && Instant::now() < next {
+        let rest;
+        (merged, rest) = aside(app, async |app| app.merge_search().await).await?;
+        sleep(rest).await;
+    }
+    sleep_until(next).await;
+    Ok(indexed || merged)
 }
 
-/// Runs a transaction on a thread that may be blocked, and rests at least so long.
-async fn aside<F>(app: &Arc<App>, rest: Duration, transaction: F) -> Result<bool>
+/// Runs a transaction on a thread that may be blocked; answers how long to rest, too.
+async fn aside<F>(app: &Arc<App>, transaction: F) -> Result<(bool, Duration)>
 where
     F: AsyncFnOnce(&App) -> Result<bool> + Send + 'static,
 {
@@ -79,6 +88,5 @@ where
     let (app, runtime) = (Arc::clone(app), Handle::current());
     let running = spawn_blocking(move || runtime.block_on(transaction(&app)));
     let done = running.await.unwrap_or(Err(Error::Busy))?;
-    sleep((begun.elapsed() * REST).max(rest)).await;
-    Ok(done)
+    Ok((done, begun.elapsed() * REST))
 }

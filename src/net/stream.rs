@@ -13,10 +13,10 @@ use tokio::net::TcpStream;
 
 use super::table::Peer;
 
-/// So many bytes are read at once: as many as hyper's buffer has room for at first. Each time one
+/// So many bytes are read at once: one less than hyper's buffer has room for at first. Each time one
 /// read fills it hyper makes it twice as large, up to 64 KiB, which in a flood of large bodies all
 /// connections would keep.
-const AT_ONCE: u64 = 8 << 10;
+const AT_ONCE: u64 = (8 << 10) - 1;
 
 /// A TCP connection, in the table for as long as it is open, whoever has taken it over.
 #[derive(Debug)]
@@ -151,10 +151,8 @@ where
         taken.len() == room
     }
 
-    fn hand_on(&mut self) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let piece = Bytes::from(mem::take(&mut self.gathered));
-        self.peer.took(piece.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+    fn hand_on(&mut self) -> Frame<Bytes> {
+        Frame::data(Bytes::from(mem::take(&mut self.gathered)))
     }
 }
 
@@ -169,14 +167,20 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if self.peer.is_to_wait() {
-            // Behind the tasks of those that were cut off, which are in the queue already.
+        if !self.is_end_stream() && self.peer.is_to_wait() {
+            // Behind the tasks of those that were cut off, which are in the queue.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         loop {
             if !self.read.is_empty() && self.gather() {
-                return self.hand_on();
+                let bytes = self.gathered.len() as u64;
+                let piece = self.hand_on();
+                // One that has come whole is not to wait any more, nor to be cut off.
+                if !self.is_end_stream() {
+                    self.peer.took(bytes);
+                }
+                return Poll::Ready(Some(Ok(piece)));
             }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -190,7 +194,7 @@ where
                 },
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None if self.gathered.is_empty() => return Poll::Ready(None),
-                None => return self.hand_on(),
+                None => return Poll::Ready(Some(Ok(self.hand_on()))),
             }
         }
     }
@@ -269,12 +273,14 @@ mod tests {
         let text: Vec<u8> = (0..40_000_u32).map(|n| n.to_le_bytes()[0]).collect();
         let bytes = text.iter().map(|byte| Bytes::from(vec![*byte]));
         let frames = bytes.map(|byte| Ok::<_, io::Error>(Frame::data(byte)));
-        let mut body = Arriving::new(StreamBody::new(stream::iter(frames)), Peer::alone());
+        let peer = Peer::alone();
+        let mut body = Arriving::new(StreamBody::new(stream::iter(frames)), peer.clone());
         let mut pieces = Vec::new();
         while let Some(frame) = body.frame().await {
             pieces.push(frame.unwrap().into_data().unwrap());
         }
         assert_eq!(pieces.len(), 3);
+        assert_eq!(peer.arrived(), 2 * PIECE as u64, "the last has come whole");
         assert_eq!(pieces.concat(), text);
     }
 }

@@ -43,7 +43,7 @@ struct State {
     written: AtomicU64,
     /// How many bytes of a body were handed on that has not come whole.
     arrived: AtomicU64,
-    /// And how many are still in memory: of one that is cut off, until its task has run.
+    /// And how many of them are kept: where it is cut off, until its task has run.
     held: AtomicU64,
     known: AtomicBool,
     cut: AtomicBool,
@@ -73,7 +73,7 @@ pub(super) struct Table {
     now_ms: AtomicU64,
     /// The bytes of all bodies that have not come whole and still may.
     arriving: AtomicU64,
-    /// And those in memory.
+    /// And of those that are kept.
     held: AtomicU64,
     rooms: Mutex<Rooms>,
     counts: Connections,
@@ -263,6 +263,12 @@ impl Peer {
         self.0.known.load(Ordering::Relaxed)
     }
 
+    /// How many bytes of its body count as those of one that has not come whole.
+    #[cfg(test)]
+    pub(super) fn arrived(&self) -> u64 {
+        self.0.arrived.load(Ordering::Relaxed)
+    }
+
     /// Notes that somebody known is at the other end.
     pub fn prove(&self) {
         let Self(state) = self;
@@ -307,11 +313,13 @@ impl Peer {
         }
     }
 
-    /// Whether the rest of a body has to wait until those that were cut off have left memory. What
-    /// was handed on in the first piece does not, as most bodies are.
+    /// Whether the rest of a body has to wait, because there are too many and some that were cut
+    /// off are still there. One of which nothing was handed on does not: most come in one piece.
     pub(super) fn is_to_wait(&self) -> bool {
         let Self(state) = self;
-        state.table.held.load(Ordering::Relaxed) > state.table.limits.bodies
+        let held = state.table.held.load(Ordering::Relaxed);
+        held > state.table.limits.bodies
+            && held > state.table.arriving.load(Ordering::Relaxed)
             && state.held.load(Ordering::Relaxed) > 0
             && !self.is_cut()
     }

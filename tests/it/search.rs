@@ -301,7 +301,7 @@ async fn what_the_index_has_written_is_merged_by_itself_and_never_as_it_is_writt
     crowd(&app).await;
     index(&app).await;
     let before = parts(&app).await;
-    for n in 1..=8 {
+    for n in 1..=20 {
         app.prospect(app.admin_token(), &format!("one{n}@example.com"))
             .await;
         index(&app).await;
@@ -311,7 +311,7 @@ async fn what_the_index_has_written_is_merged_by_itself_and_never_as_it_is_writt
     while app.app.merge_search().await.unwrap() {}
     assert!(parts(&app).await < 8, "{}", parts(&app).await);
     assert!(is_indexed(&app, "one").await && is_indexed(&app, "zol").await);
-    for n in 1..=8 {
+    for n in 1..=20 {
         let email = format!("one{n}@example.com");
         assert_eq!(emails(&app, &email).await, [email]);
     }

@@ -19,7 +19,8 @@ use crate::store::{dialect, events};
 /// How long one statement may take that makes the index ready, on Postgres.
 const PREPARE: Duration = Duration::from_hours(1);
 
-/// About so many pages of what FTS5 has written are merged at once, which takes some 2 ms.
+/// About so many pages of what FTS5 has written are merged at once, which usually takes some 2 ms.
+/// A trigram that nearly all have is not divided: at a million prospects that can be 250 pages.
 const MERGED: i64 = 16;
 
 /// What the index has to take in next.
@@ -27,11 +28,24 @@ const MERGED: i64 = 16;
 pub enum Work {
     /// Everything once more, for the log does not reach back to where the index stands.
     Again,
-    /// While it is filled, the prospects after one up to another, or to the last where there is
-    /// none; and the position of the log behind which it will follow.
-    Fill(String, Option<String>, Seq),
-    /// The prospects that the log names after one position up to another.
-    Follow(Seq, Seq, BTreeSet<String>),
+    /// While it is filled, prospects in the order of their ids.
+    Fill {
+        /// The last that it has.
+        after: String,
+        /// The last that it is to have next; `None` when it has all.
+        upto: Option<String>,
+        /// The position of the log behind which it follows then.
+        since: Seq,
+    },
+    /// What the log names.
+    Follow {
+        /// The position up to which it has everything.
+        after: Seq,
+        /// The position up to which it is to have everything next.
+        upto: Seq,
+        /// The prospects that are named between them.
+        ids: BTreeSet<String>,
+    },
 }
 
 /// How one of the databases indexes and is asked. `?` stands for what it is asked, for the owner,
@@ -183,21 +197,25 @@ pub async fn look(db: &mut Db<'_>, limit: i64) -> Result<Option<Work>> {
         };
         let sql = "SELECT id FROM prospect WHERE id > $1 ORDER BY id LIMIT $2";
         let mut ids: Vec<(String,)> = db.fetch(sql, args![filled.as_str(), limit]).await?;
-        let upto = ids.pop().map(|(id,)| id);
-        return Ok(Some(Work::Fill(filled, upto, since)));
-    }
-    if state.indexed_seq < extent.floor {
-        return Ok(Some(Work::Again));
+        return Ok(Some(Work::Fill {
+            after: filled,
+            upto: ids.pop().map(|(id,)| id),
+            since,
+        }));
     }
     let changed = changed(db, state.indexed_seq, limit).await?;
+    // Read after them: what is forgotten meanwhile is below it before it goes.
+    if state.indexed_seq < events::extent(db).await?.floor {
+        return Ok(Some(Work::Again));
+    }
     let full = changed.len() == usize::try_from(limit).unwrap_or(usize::MAX);
     let upto = match changed.last() {
         Some((seq, _)) if full => *seq,
         _ => extent.head,
     };
     let ids = changed.into_iter().map(|(_, id)| id).collect();
-    let behind = upto != state.indexed_seq;
-    Ok(behind.then_some(Work::Follow(state.indexed_seq, upto, ids)))
+    let after = state.indexed_seq;
+    Ok((upto != after).then_some(Work::Follow { after, upto, ids }))
 }
 
 /// Takes it in, in a transaction of its own. Where the index has moved since it was looked at, by
@@ -212,7 +230,7 @@ pub async fn index(db: &mut Db<'_>, work: &Work) -> Result<()> {
             let sql = "UPDATE search_index SET filled_id = '' WHERE id = 1 AND filled_id IS NULL";
             db.execute(sql, args![]).await?;
         }
-        Work::Fill(after, upto, since) => {
+        Work::Fill { after, upto, since } => {
             let sql = "UPDATE search_index SET indexed_seq = $1, filled_id = $2 \
                 WHERE id = 1 AND filled_id = $3";
             let (after, upto) = (after.as_str(), upto.as_deref());
@@ -222,10 +240,10 @@ pub async fn index(db: &mut Db<'_>, work: &Work) -> Result<()> {
                 db.execute(engine.index_many, args![after, upto]).await?;
             }
         }
-        Work::Follow(since, upto, ids) => {
+        Work::Follow { after, upto, ids } => {
             let sql = "UPDATE search_index SET indexed_seq = $1 WHERE id = 1 AND indexed_seq = $2 \
                 AND filled_id IS NULL";
-            if db.execute(sql, args![*upto, *since]).await? == 1 {
+            if db.execute(sql, args![*upto, *after]).await? == 1 {
                 let ids = || ids.iter().map(String::as_str);
                 db.execute_in(engine.index, ids()).await?;
                 if let Some(forget_gone) = engine.forget_gone {
