@@ -264,6 +264,8 @@ impl Drop for Leaving {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use std::collections::VecDeque;
+
     use http_body_util::{BodyExt as _, StreamBody};
 
     use super::*;
@@ -282,5 +284,42 @@ mod tests {
         assert_eq!(pieces.len(), 3);
         assert_eq!(peer.arrived(), 2 * PIECE as u64, "the last has come whole");
         assert_eq!(pieces.concat(), text);
+    }
+
+    /// A body that knows how much of it is to come.
+    struct Known(VecDeque<Bytes>);
+
+    impl hyper::body::Body for Known {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+            Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_empty()
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0.iter().map(|data| data.len() as u64).sum())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_come_whole_is_not_counted_as_one_that_has_not() {
+        let text = vec![7; PIECE + 1000];
+        let frames = text.chunks(5000).map(Bytes::copy_from_slice).collect();
+        let peer = Peer::alone();
+        let mut body = Arriving::new(Known(frames), peer.clone());
+        let mut whole = Vec::new();
+        while let Some(frame) = body.frame().await {
+            whole.extend(frame.unwrap().into_data().unwrap());
+            assert_eq!(peer.arrived(), PIECE as u64);
+        }
+        assert_eq!(whole, text);
     }
 }

@@ -417,5 +417,17 @@ mod tests {
         assert!(!slow.is_to_wait() && !new.is_to_wait());
         slow.received();
         assert!(!next.is_to_wait());
+        // Nor does anybody wait where nobody leaves, though it may still be too much.
+        next.took(20);
+        new.took(40);
+        assert!(next.is_cut() && !new.is_cut());
+        let [small, large] = [(); 2].map(|()| table.admit().unwrap());
+        next.received();
+        new.received();
+        small.took(5);
+        large.took(120);
+        assert!(small.is_cut() && large.is_to_wait());
+        small.received();
+        assert!(!large.is_to_wait());
     }
 }
