@@ -53,6 +53,13 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 /// as much gained a single sender nothing more.
 const SLICE: u64 = 512 << 10;
 
+/// So much is, where the log grows by more than [`FAST`] pages while it is copied once: with less,
+/// what is left would hardly become less each time, and everybody waits for that in the end.
+const LARGE: u64 = 4 << 20;
+
+/// Many senders come to that, and not a single one, whose commits would wait for [`LARGE`] slices.
+const FAST: i64 = 8_000;
+
 /// A large file goes in so many larger slices: most of it has not changed.
 const SLICES: u64 = 1024;
 
@@ -95,17 +102,17 @@ impl Disk {
         &self.path
     }
 
-    async fn sync(self: &Arc<Self>) -> Result<()> {
+    async fn sync(self: &Arc<Self>, slice: u64) -> Result<()> {
         let disk = Arc::clone(self);
-        let synced = spawn_blocking(move || disk.sync_slices()).await;
+        let synced = spawn_blocking(move || disk.sync_slices(slice)).await;
         let synced = synced.map_err(io::Error::other).flatten();
         synced.map_err(|error| sqlx::Error::Io(error).into())
     }
 
-    fn sync_slices(&self) -> io::Result<()> {
+    fn sync_slices(&self, slice: u64) -> io::Result<()> {
         let file = self.opened()?;
         let length = file.metadata()?.len();
-        let slice = SLICE.max(length / SLICES);
+        let slice = slice.max(length / SLICES);
         for n in 0..length.div_ceil(slice) {
             vfs::write_out(file, n * slice, slice)?;
         }
@@ -144,17 +151,27 @@ impl Store {
         // less each time; and with the turn the little that is left. While others write SQLite
         // leaves it to the last to have the disk take in all of it, so that is done here before.
         let mut before = -1;
+        let mut slice = SLICE;
         for _ in 0..APPROACHES {
             let copied = self.wal_checkpoint(PASSIVE);
             let copied = copied.await?.map_or(0, |wal| wal.copied);
+            let left = self.left(copied).await?;
+            if left < 0 {
+                // All of it was, and somebody has begun it anew.
+                return Ok(());
+            }
             // All of it; or no more than before, because somebody reads.
-            if self.left(copied).await? <= 0 || copied == before {
+            if left == 0 || copied == before {
                 break;
             }
             before = copied;
-            disk.sync().await?;
-            if self.left(copied).await? < LITTLE {
+            disk.sync(slice).await?;
+            let left = self.left(copied).await?;
+            if left < LITTLE {
                 break;
+            }
+            if left > FAST {
+                slice = LARGE;
             }
         }
         let _turn = self.turn().await;

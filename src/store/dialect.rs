@@ -130,9 +130,10 @@ pub(super) const PRAGMAS: [(&str, &str); 5] = [
     ("foreign_keys", "ON"),
     // Pages that are looked at again and again stay in memory: 8 MiB for each connection.
     ("cache_size", "-8192"),
-    // Copying the write-ahead log into the file is a job's, beside the writes; a connection does
-    // it itself only when nobody else has for long (a page has 4 KiB).
-    ("wal_autocheckpoint", "80000"),
+    // Copying the write-ahead log into the file is a job's, beside the writes; a commit does it
+    // itself, and holds up everybody for tens of milliseconds, only where the job falls behind: at
+    // 400 MB (a page has 4 KiB).
+    ("wal_autocheckpoint", "100000"),
 ];
 
 /// How long to wait before looking again whether another program has made or migrated the file.
