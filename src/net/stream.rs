@@ -119,7 +119,7 @@ const PIECE: usize = 14 << 10;
 pub(super) struct Arriving<B = Incoming> {
     body: B,
     peer: Peer,
-    /// What hyper read and has no room in the piece. Empty whenever the body is waited for.
+    /// What hyper read and has no room in the piece. Empty whenever hyper is waited for.
     read: Bytes,
     gathered: Vec<u8>,
 }

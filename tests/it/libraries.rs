@@ -64,7 +64,8 @@ struct Polling {
 }
 
 impl Polling {
-    /// Connects, and polls until it knows.
+    /// Connects, and polls until it knows and was asked whether it is there, which is at once: a
+    /// server that finds no room to ask so gives the client up.
     async fn connect(url: &str) -> Self {
         let client = reqwest::Client::builder()
             .timeout(PATIENCE)
@@ -76,9 +77,12 @@ impl Polling {
         path = format!("{path}&sid={}", opened.split('"').nth(3).unwrap());
         client.post(&path).body("40").send().await.unwrap();
         let polling = Self { client, path };
-        let mut heard = String::new();
-        while !heard.contains("hello") {
-            heard += &polling.poll().await;
+        let (mut knows, mut asked) = (false, false);
+        while !(knows && asked) {
+            for packet in polling.poll().await.split('\u{1e}') {
+                knows |= packet.contains("hello");
+                asked |= packet == "2";
+            }
         }
         polling
     }
