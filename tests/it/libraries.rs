@@ -156,8 +156,9 @@ async fn what_waits_for_a_client_is_not_bounded_in_bytes() {
 /// around `SocketIo::close`.
 #[tokio::test]
 async fn who_reads_nothing_is_never_let_go_and_holds_up_the_end() {
-    let often = Duration::from_millis(100);
-    let mut bare = Bare::start(|io| io.ping_interval(often).ping_timeout(often)).await;
+    // Long enough to be stuck before it is missed.
+    let (often, patient) = (Duration::from_millis(100), Duration::from_secs(3));
+    let mut bare = Bare::start(|io| io.ping_interval(often).ping_timeout(patient)).await;
     let _reads_nothing = client(&bare).await;
     let stuck = bare.connected().await;
     let long = "x".repeat(1 << 20);
