@@ -263,9 +263,9 @@ impl Drop for Leaving {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
     use std::collections::VecDeque;
 
+    use futures_util::stream;
     use http_body_util::{BodyExt as _, StreamBody};
 
     use super::*;

@@ -111,10 +111,7 @@ async fn say(socket: &mut WebSocketStream<TcpStream>, text: &'static str) {
 }
 
 async fn hear(socket: &mut WebSocketStream<TcpStream>) -> Message {
-    futures_util::StreamExt::next(socket)
-        .await
-        .unwrap()
-        .unwrap()
+    socket.next().await.unwrap().unwrap()
 }
 
 async fn client(bare: &Bare) -> WebSocketStream<TcpStream> {
