@@ -200,7 +200,8 @@ async fn large_bodies_that_stop_short_cost_little_memory_and_no_delivery(databas
     let _held = flood.await.unwrap();
     expect_as_quick(flooded, quiet);
     let grown = resident_mib(server.pid()).saturating_sub(memory);
-    // 128 of them are the bodies, the rest what each connection is read with. Without the bound on
-    // all bodies together the short test alone takes 484.
-    assert!(grown < scaled(240, 300), "{grown} MiB more");
+    // 128 of them are the bodies, the rest what each connection is read with: 189 at the most. The
+    // short test takes 195 to 232 where hyper's buffers may grow, and 484 without the bound on all
+    // bodies together.
+    assert!(grown < scaled(200, 300), "{grown} MiB more");
 }
