@@ -78,10 +78,12 @@ impl NewEvent {
     /// # Panics
     /// When the payload cannot be written as JSON, which none of ours can fail to be.
     pub fn new(name: &'static str, payload: &impl Serialize, audience: Audience) -> Self {
-        // Most have about so many bytes; grown from nothing they are copied again and again.
-        let mut json = Vec::with_capacity(1024);
+        // Few are longer; grown from nothing they are copied again and again.
+        let mut json = Vec::with_capacity(2048);
         serde_json::to_writer(&mut json, payload).expect("views have string keys only");
-        let payload = String::from_utf8(json).expect("JSON is written as UTF-8");
+        let mut payload = String::from_utf8(json).expect("JSON is written as UTF-8");
+        // Thousands are kept in memory.
+        payload.shrink_to_fit();
         Self {
             name,
             payload,
