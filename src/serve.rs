@@ -136,6 +136,7 @@ impl Running {
             tokio::spawn(jobs::checkpoint::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::follow::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::refusals::run(Arc::clone(app), stop.clone())),
+            tokio::spawn(jobs::rest::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::retention::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::search::run(Arc::clone(app), stop.clone())),
         ];

@@ -313,6 +313,16 @@ impl Log {
         }
     }
 
+    /// Lets go of what is in memory, which the database has too, but for the last event: by that it
+    /// is known whether the database still has the same.
+    pub fn let_go(&self) {
+        let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
+        while tail.events.len() > 1 {
+            tail.drop_oldest();
+        }
+        tail.events.shrink_to_fit();
+    }
+
     /// Begins anew at `head`: what lies between is no longer kept anywhere.
     pub fn restart(&self, head: Seq) {
         let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);

@@ -185,6 +185,16 @@ impl App {
         seq.saturating_add(1_000_000).max(self.now_ms())
     }
 
+    /// Lets go of what is kept in memory to be quick while much happens, and is to be had from the
+    /// database. On `SQLite` it blocks the thread for less than a millisecond.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn let_go(&self) -> Result<()> {
+        self.log.let_go();
+        Ok(self.store.shrink().await?)
+    }
+
     /// Reads the part of the log that is not in memory yet; the follower calls it whenever the
     /// log may have grown.
     ///

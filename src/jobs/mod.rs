@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod follow;
 pub mod refusals;
+pub mod rest;
 pub mod retention;
 pub mod search;
 pub mod traces;

@@ -82,6 +82,12 @@ impl Connection {
         Ok(Self(connection))
     }
 
+    /// Forgets what it remembers of the file.
+    pub(super) fn shrink(&mut self) -> Result<()> {
+        self.execute("PRAGMA shrink_memory", [&[][..]])?;
+        Ok(())
+    }
+
     /// Has all reads from here on see one moment.
     pub(super) fn begin_to_read(&mut self) -> Result<()> {
         if self.0.is_autocommit() {

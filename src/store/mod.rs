@@ -164,6 +164,20 @@ impl Store {
         }
     }
 
+    /// Has the connection of the writer of deliveries forget what it remembers of a `SQLite` file,
+    /// which blocks the thread for less than a millisecond. Readers are closed when they have had
+    /// nothing to do for a while.
+    ///
+    /// # Errors
+    /// [`Error::Embedded`].
+    pub async fn shrink(&self) -> Result<()> {
+        let Pools::Sqlite { deliveries, .. } = &self.pools else {
+            return Ok(());
+        };
+        let mut slot = deliveries.lock().await;
+        slot.as_mut().map_or(Ok(()), embedded::Connection::shrink)
+    }
+
     /// The turn to write. SQLite lets one write at a time and whoever else tries looks again
     /// after a while, which is neither quick nor fair; here they queue.
     async fn turn(&self) -> Turn {

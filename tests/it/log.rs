@@ -84,6 +84,29 @@ fn who_has_nothing_to_hear_reads_on_before_memory_forgets_where_that_was() {
     assert!((5..=50).contains(&woken), "{woken} times for nothing");
 }
 
+#[test]
+fn what_memory_lets_go_of_it_takes_back() {
+    let noor = caller(1, Role::Member);
+    let log = Log::new(0);
+    let heard_after = |since| {
+        let stretch = log.after(since, 64, &noor)?;
+        Some(
+            stretch
+                .events
+                .iter()
+                .map(|event| event.seq)
+                .collect::<Vec<_>>(),
+        )
+    };
+    log.offer((1..=3).map(|seq| event(seq, &noor)).collect());
+    log.let_go();
+    assert_eq!((heard_after(1), heard_after(2)), (None, Some(vec![3])));
+    log.offer(vec![event(4, &noor)]);
+    assert_eq!(heard_after(2), Some(vec![3, 4]));
+    assert!(log.recall(vec![event(1, &noor), event(2, &noor)]));
+    assert_eq!(heard_after(0), Some(vec![1, 2, 3, 4]));
+}
+
 on_both! {
     async fn a_reader_never_overtakes_a_position_that_commits_later(app: TestApp) {
         const EACH: i64 = 40;
@@ -167,10 +190,13 @@ on_both! {
     }
 
     async fn where_it_has_grown_again_before_anybody_looked_all_are_told_too(app: TestApp) {
-        for other_node in [false, true] {
+        for (other_node, at_rest) in [(false, false), (true, false), (false, true), (true, true)] {
             for n in 1..=3 {
-                let email = format!("p{n}{other_node}@example.com");
+                let email = format!("p{n}{other_node}{at_rest}@example.com");
                 app.post("/api/prospects", &json!({ "email": email })).await.expect(201);
+            }
+            if at_rest {
+                app.app.let_go().await.unwrap();
             }
             let heard = app.app.log.head();
             let back = "UPDATE event_log SET head_seq = head_seq - 2 WHERE id = 1; \
@@ -179,7 +205,7 @@ on_both! {
             let second = app.second_node().await;
             let grows = if other_node { &second } else { &app };
             for n in 4..=7 {
-                let email = format!("p{n}{other_node}@example.com");
+                let email = format!("p{n}{other_node}{at_rest}@example.com");
                 grows.post("/api/prospects", &json!({ "email": email })).await.expect(201);
             }
             app.app.catch_up().await.unwrap();
@@ -188,6 +214,24 @@ on_both! {
             let path = format!("/api/events?since={heard}");
             app.get(&path).await.problem(410, "resync");
         }
+    }
+
+    async fn at_rest_nothing_is_missed_and_bookings_go_on(app: TestApp) {
+        let most = Most { events: 64, payload: None };
+        let admin = caller(1, Role::Admin);
+        let mut heard = Vec::new();
+        for n in 1..=4 {
+            app.deliver(&Booking::new(n, &format!("p{n}@example.com")).created()).await.expect(200);
+            app.app.let_go().await.unwrap();
+            // Once from where it was, and once from further back than memory reaches.
+            let since = if n == 3 { 0 } else { i64::try_from(heard.len()).unwrap() };
+            heard.truncate(usize::try_from(since).unwrap());
+            let Served::Stretch(stretch) = app.app.events_after(since, most, &admin).await.unwrap() else {
+                panic!("it is not served");
+            };
+            heard.extend(stretch.events.iter().map(|event| event.seq));
+        }
+        assert_eq!(heard, (1..=8).collect::<Vec<_>>());
     }
 
     async fn what_is_read_back_is_bounded_in_bytes_and_all_of_it_comes(app: TestApp) {
