@@ -19,6 +19,7 @@ on_each_database![
     what_was_kept_is_searched_in_plain_letters,
     each_migration_of_what_is_there_is_announced,
     programs_that_start_at_once_make_one_database,
+    a_database_that_other_migrations_made_is_refused,
 ];
 
 async fn first_version(database: &Database) {
@@ -184,4 +185,21 @@ async fn programs_that_start_at_once_make_one_database(database: Database) {
         let said = String::from_utf8(ended.stderr).unwrap();
         assert!(ended.status.success(), "{said}");
     }
+}
+
+async fn a_database_that_other_migrations_made_is_refused(database: Database) {
+    let mut server = Server::start(database);
+    server.terminate();
+    let database = &server.database;
+    // The checksum of another one's text.
+    let other = "UPDATE _sqlx_migrations SET checksum = \
+        (SELECT checksum FROM _sqlx_migrations WHERE version = 2) WHERE version = 1";
+    database.execute(other).await;
+    let mut command = bookbell();
+    command.arg("serve").env("DATABASE_URL", &database.url);
+    let ended = finish(command.env("BOOKBELL_LISTEN", "127.0.0.1:0"), "");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let last = said.lines().last().unwrap();
+    assert!(last.contains("migration 1"), "{said}");
 }
