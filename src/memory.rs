@@ -11,8 +11,8 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Gives the system back what was freed. jemalloc does so by itself some seconds later, but only
-/// when somebody allocates from the same arena again: after a burst that may be never. Its threads
-/// that would do it beside keep more while much happens.
+/// when somebody uses the same arena again: after a burst that may be never. Its threads that would
+/// do it beside keep more while much happens. It blocks the thread for as long as that takes.
 pub fn give_back() {
     // 4096 stands for all arenas: <https://jemalloc.net/jemalloc.3.html#arena.i.purge>.
     let purge = c"arena.4096.purge".as_ptr();

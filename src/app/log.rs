@@ -4,7 +4,7 @@
 //! Whoever commits offers its events here, which spares the reading back. Where they do not join
 //! the tail without a gap, because another node committed in between, the follower reads them
 //! from the database. Either way the tail holds exactly what the log does, in its order. After a
-//! start it is empty, and grows backwards when somebody asks for what lies before it.
+//! start it is empty, at rest all but, and grows backwards when somebody asks for what lies before.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -65,6 +65,8 @@ struct Tail {
     floor: Seq,
     /// How many events came, and bytes of payload, since everybody was to read it last.
     unread: (usize, usize),
+    /// Whether any came, or came back, since it was last asked whether the log rests.
+    stirred: bool,
     /// Whether another event was committed at the position of one that is known.
     strayed: bool,
 }
@@ -87,6 +89,7 @@ impl Tail {
         self.bytes += event.payload.len();
         self.unread.0 += 1;
         self.unread.1 += event.payload.len();
+        self.stirred = true;
         self.events.push_back(Arc::new(event));
         while self.events.len() > TAIL_EVENTS || self.bytes > TAIL_BYTES {
             self.drop_oldest();
@@ -111,6 +114,7 @@ impl Tail {
         let takes = room && event.seq == self.start() && event.seq > self.floor;
         if takes {
             self.bytes += event.payload.len();
+            self.stirred = true;
             self.events.push_front(Arc::new(event));
         }
         takes
@@ -120,6 +124,13 @@ impl Tail {
         if let Some(oldest) = self.events.pop_front() {
             self.bytes -= oldest.payload.len();
         }
+    }
+
+    /// Answers what it no longer holds.
+    fn drop_all_but_the_last(&mut self) -> VecDeque<Arc<Event>> {
+        let last = self.events.split_off(self.events.len().saturating_sub(1));
+        self.bytes = last.iter().map(|event| event.payload.len()).sum();
+        std::mem::replace(&mut self.events, last)
     }
 }
 
@@ -170,7 +181,7 @@ pub struct Listening(Watch<Ears, Seq>);
 impl Listening {
     /// Waits until there may be something to hear after `seq`, which everything was heard up to
     /// since this watch began. It is also woken for nothing now and then, before memory ceases to
-    /// reach back to where it was.
+    /// reach back to where it was, and when little happens.
     pub async fn after(&mut self, seq: Seq) {
         if self.0.until(|due| *due > seq).await.is_none() {
             std::future::pending::<()>().await;
@@ -313,14 +324,26 @@ impl Log {
         }
     }
 
-    /// Lets go of what is in memory, which the database has too, but for the last event: by that it
-    /// is known whether the database still has the same.
-    pub fn let_go(&self) {
+    /// Lets go of what is in memory, which the database has too, where nothing came to it since this
+    /// was asked last; answers whether it did. Before that everybody is to read on, once, so that
+    /// nobody has to read the database when it goes. The last event stays: by that it is known
+    /// whether the database still has the same.
+    pub fn rest(&self) -> bool {
         let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
-        while tail.events.len() > 1 {
-            tail.drop_oldest();
+        if std::mem::take(&mut tail.stirred) {
+            return false;
         }
-        tail.events.shrink_to_fit();
+        if std::mem::take(&mut tail.unread) != (0, 0) {
+            let head = tail.head;
+            drop(tail);
+            self.due.change_all(|known| grow(known, head));
+            return false;
+        }
+        let gone = tail.drop_all_but_the_last();
+        drop(tail);
+        // Without the lock: that takes a while.
+        drop(gone);
+        true
     }
 
     /// Begins anew at `head`: what lies between is no longer kept anywhere.

@@ -186,13 +186,16 @@ impl App {
     }
 
     /// Lets go of what is kept in memory to be quick while much happens, and is to be had from the
-    /// database. On `SQLite` it blocks the thread for less than a millisecond.
+    /// database, where no event came since this was asked last.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn let_go(&self) -> Result<()> {
-        self.log.let_go();
-        Ok(self.store.shrink().await?)
+    /// When the database fails; then all is kept that it might not give.
+    pub async fn rest(&self) -> Result<()> {
+        self.extent().await?;
+        if self.log.rest() {
+            self.store.shrink().await?;
+        }
+        Ok(())
     }
 
     /// Reads the part of the log that is not in memory yet; the follower calls it whenever the

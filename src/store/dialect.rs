@@ -119,6 +119,9 @@ pub(super) const PREPARE_SEARCH_POSTGRES: &[&str] = &[
 /// when another wrote in between.
 pub(super) const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
 
+/// Has a connection forget what it remembers of the file.
+pub(super) const SHRINK_SQLITE: &str = "PRAGMA shrink_memory";
+
 /// Statements kept prepared on each connection.
 pub(super) const STATEMENT_CACHE: usize = 400;
 

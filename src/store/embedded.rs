@@ -5,7 +5,8 @@
 //! itself waits for some fifteen. This runs the same texts (see [`super::sql`]) through rusqlite,
 //! which links the same SQLite, without leaving the thread. Everything else stays with sqlx.
 //!
-//! A statement blocks its thread, so only the writer, which has a thread of its own, uses it.
+//! A statement blocks its thread, so only the writer, which has a thread of its own, and jobs that
+//! take one use it.
 
 use std::path::Path;
 
@@ -82,9 +83,9 @@ impl Connection {
         Ok(Self(connection))
     }
 
-    /// Forgets what it remembers of the file.
+    /// Forgets what it remembers of the file, which blocks the thread for less than a millisecond.
     pub(super) fn shrink(&mut self) -> Result<()> {
-        self.execute("PRAGMA shrink_memory", [&[][..]])?;
+        self.execute(dialect::SHRINK_SQLITE, [&[][..]])?;
         Ok(())
     }
 

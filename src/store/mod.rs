@@ -164,18 +164,30 @@ impl Store {
         }
     }
 
-    /// Has the connection of the writer of deliveries forget what it remembers of a `SQLite` file,
-    /// which blocks the thread for less than a millisecond. Readers are closed when they have had
-    /// nothing to do for a while.
+    /// Has the connections that are idle forget what they remember of a `SQLite` file.
     ///
     /// # Errors
-    /// [`Error::Embedded`].
+    /// [`Error::Database`], [`Error::Embedded`].
     pub async fn shrink(&self) -> Result<()> {
-        let Pools::Sqlite { deliveries, .. } = &self.pools else {
-            return Ok(());
-        };
-        let mut slot = deliveries.lock().await;
-        slot.as_mut().map_or(Ok(()), embedded::Connection::shrink)
+        if let Pools::Sqlite {
+            read, deliveries, ..
+        } = &self.pools
+        {
+            // The one that was idle for longest is the next each time.
+            for _ in 0..read.num_idle() {
+                if let Some(mut reader) = read.try_acquire() {
+                    sqlx::query(dialect::SHRINK_SQLITE)
+                        .execute(&mut *reader)
+                        .await?;
+                }
+            }
+            if let Ok(mut slot) = deliveries.try_lock()
+                && let Some(connection) = slot.as_mut()
+            {
+                connection.shrink()?;
+            }
+        }
+        Ok(())
     }
 
     /// The turn to write. SQLite lets one write at a time and whoever else tries looks again

@@ -4,19 +4,21 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use bookbell::store::Store;
 use futures_util::{StreamExt, stream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
 
 use crate::support::api::{Api, SignedIn};
+use crate::support::app::TestApp;
 use crate::support::database::Database;
 use crate::support::faults::median;
 use crate::support::load::booking;
 use crate::support::on_each_database;
-use crate::support::process::resident_mib;
+use crate::support::process::{reads_of_this_thread, resident_mib};
 use crate::support::server::{PATIENCE, Server};
 use crate::support::soak::scaled;
 
@@ -236,4 +238,33 @@ async fn what_many_bookings_took_is_given_back_at_rest(database: Database) {
     // 4 or 5 stay. What the log has in memory is more than this by itself.
     shrinks_below(&server, memory + 9).await;
     api.deliver(&booking(5000)).await.expect(200);
+}
+
+/// How often the writer's connection asks the system when it reads some pages of the file.
+async fn reads_of_the_writer(store: &Store) -> u64 {
+    let mut batch = store.begin_batch().await.unwrap();
+    let before = reads_of_this_thread();
+    let count = "SELECT CAST(SUM(LENGTH(payload)) AS BIGINT) FROM event";
+    batch.db().fetch_int(count, Vec::new()).await.unwrap();
+    // Looking costs some, too.
+    reads_of_this_thread() - before
+}
+
+#[tokio::test]
+async fn at_rest_the_writer_forgets_what_it_remembers_of_the_file() {
+    let app = TestApp::sqlite().await;
+    for n in 1..=50 {
+        app.deliver(&booking(n)).await.expect(200);
+    }
+    let store = &app.app.store;
+    reads_of_the_writer(store).await;
+    let remembered = reads_of_the_writer(store).await;
+    store.shrink().await.unwrap();
+    let forgotten = reads_of_the_writer(store).await;
+    assert!(forgotten > remembered + 20, "{forgotten}, {remembered}");
+    assert_eq!(reads_of_the_writer(store).await, remembered);
+    // Nobody is to wait for that, nor is it to wait for anybody.
+    let _busy = store.begin_batch().await.unwrap();
+    let shrunk = timeout(PATIENCE, store.shrink()).await;
+    shrunk.expect("it does not wait").unwrap();
 }

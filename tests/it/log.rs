@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::support::app::{TestApp, settings};
 use crate::support::on_both;
 use crate::support::payload::Booking;
+use crate::support::server::PATIENCE;
 
 async fn after(store: &Store, since: i64) -> Vec<Event> {
     let mut reader = store.read().await.unwrap();
@@ -45,6 +46,13 @@ fn event(seq: Seq, owner: &Caller) -> Event {
 /// Whether one who has heard everything up to `seq` is to read on.
 fn is_woken(listening: &mut Listening, seq: Seq) -> bool {
     listening.after(seq).now_or_never().is_some()
+}
+
+/// As long as it takes that memory lets go of what it need not have.
+async fn at_rest_for_long(app: &TestApp) {
+    for _ in 0..3 {
+        app.app.rest().await.unwrap();
+    }
 }
 
 #[test]
@@ -99,12 +107,28 @@ fn what_memory_lets_go_of_it_takes_back() {
         )
     };
     log.offer((1..=3).map(|seq| event(seq, &noor)).collect());
-    log.let_go();
+    assert!(!log.rest() && !log.rest() && log.rest());
     assert_eq!((heard_after(1), heard_after(2)), (None, Some(vec![3])));
     log.offer(vec![event(4, &noor)]);
     assert_eq!(heard_after(2), Some(vec![3, 4]));
     assert!(log.recall(vec![event(1, &noor), event(2, &noor)]));
     assert_eq!(heard_after(0), Some(vec![1, 2, 3, 4]));
+    // For all who come back, not for the first of them only.
+    assert!(!log.rest() && !log.rest() && log.rest());
+    assert!(log.recall(vec![event(3, &noor)]) && !log.rest() && log.holds(2));
+}
+
+#[test]
+fn everybody_has_read_memory_before_it_is_let_go() {
+    let (noor, other) = (caller(1, Role::Member), caller(2, Role::Member));
+    let log = Log::new(0);
+    let mut listening = log.listen(&noor);
+    log.offer(vec![event(1, &other), event(2, &other)]);
+    // Nobody for nothing while events come.
+    assert!(!log.rest() && !is_woken(&mut listening, 0));
+    assert!(!log.rest() && is_woken(&mut listening, 0));
+    let heard = log.after(0, 64, &noor).expect("it is in memory yet").upto;
+    assert!(log.rest() && log.holds(heard) && !is_woken(&mut listening, heard));
 }
 
 on_both! {
@@ -196,7 +220,7 @@ on_both! {
                 app.post("/api/prospects", &json!({ "email": email })).await.expect(201);
             }
             if at_rest {
-                app.app.let_go().await.unwrap();
+                at_rest_for_long(&app).await;
             }
             let heard = app.app.log.head();
             let back = "UPDATE event_log SET head_seq = head_seq - 2 WHERE id = 1; \
@@ -222,9 +246,10 @@ on_both! {
         let mut heard = Vec::new();
         for n in 1..=4 {
             app.deliver(&Booking::new(n, &format!("p{n}@example.com")).created()).await.expect(200);
-            app.app.let_go().await.unwrap();
-            // Once from where it was, and once from further back than memory reaches.
+            at_rest_for_long(&app).await;
+            // Of two events memory keeps one: they are read back, once from the beginning.
             let since = if n == 3 { 0 } else { i64::try_from(heard.len()).unwrap() };
+            assert!(!app.app.log.holds(since));
             heard.truncate(usize::try_from(since).unwrap());
             let Served::Stretch(stretch) = app.app.events_after(since, most, &admin).await.unwrap() else {
                 panic!("it is not served");
@@ -232,6 +257,16 @@ on_both! {
             heard.extend(stretch.events.iter().map(|event| event.seq));
         }
         assert_eq!(heard, (1..=8).collect::<Vec<_>>());
+    }
+
+    async fn while_the_database_is_away_memory_keeps_what_it_has(app: TestApp) {
+        app.deliver(&Booking::new(1, "p1@example.com").created()).await.expect(200);
+        for _ in 0..2 {
+            app.app.rest().await.unwrap();
+        }
+        app.app.store.close(PATIENCE).await;
+        app.app.rest().await.unwrap_err();
+        assert!(app.app.log.holds(0));
     }
 
     async fn what_is_read_back_is_bounded_in_bytes_and_all_of_it_comes(app: TestApp) {

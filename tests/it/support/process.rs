@@ -20,9 +20,18 @@ pub fn resident_mib(pid: u32) -> u64 {
 
 /// How often this thread has asked the system to write something.
 pub fn writes_of_this_thread() -> u64 {
+    calls_of_this_thread("syscw: ")
+}
+
+/// How often it has asked the system to read something.
+pub fn reads_of_this_thread() -> u64 {
+    calls_of_this_thread("syscr: ")
+}
+
+fn calls_of_this_thread(name: &str) -> u64 {
     let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
-    let writes = io.lines().find_map(|line| line.strip_prefix("syscw: "));
-    writes.unwrap().parse().unwrap()
+    let calls = io.lines().find_map(|line| line.strip_prefix(name));
+    calls.unwrap().parse().unwrap()
 }
 
 /// How many of these connections the server's process still holds, by the ports of their clients.
