@@ -6,7 +6,9 @@
 //! from the database. Either way the tail holds exactly what the log does, in its order. After a
 //! start it is empty, at rest all but, and grows backwards when somebody asks for what lies before.
 
-use std::collections::{HashMap, VecDeque};
+mod tail;
+
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,12 +19,7 @@ use super::watches::{Watch, Watches};
 use crate::domain::event::{Event, INTERNAL_PREFIX, SESSION_ENDED, Seq};
 use crate::domain::ids::Id;
 use crate::domain::user::Caller;
-
-/// How many events the tail holds.
-const TAIL_EVENTS: usize = 8192;
-
-/// How many bytes of payload the tail holds.
-const TAIL_BYTES: usize = 16 << 20;
+use tail::{TAIL_BYTES, TAIL_EVENTS, Tail};
 
 /// Why a session ended, as clients are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,85 +49,6 @@ impl SessionEnd {
         } else {
             Self::Revoked
         }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Tail {
-    events: VecDeque<Arc<Event>>,
-    bytes: usize,
-    /// The last position the tail knows of.
-    head: Seq,
-    /// The last position that is no longer kept, as far as was heard.
-    floor: Seq,
-    /// How many events came, and bytes of payload, since everybody was to read it last.
-    unread: (usize, usize),
-    /// Whether any came, or came back, since it was last asked whether the log rests.
-    stirred: bool,
-    /// Whether another event was committed at the position of one that is known.
-    strayed: bool,
-}
-
-impl Tail {
-    /// The position before the first event the tail holds.
-    fn start(&self) -> Seq {
-        self.events.front().map_or(self.head, |event| event.seq - 1)
-    }
-
-    /// Whether another event is known at its position.
-    fn has_another(&self, event: &Event) -> bool {
-        let at = usize::try_from(event.seq - self.start() - 1).ok();
-        let known = at.and_then(|at| self.events.get(at));
-        known.is_some_and(|known| known.id != event.id)
-    }
-
-    fn push(&mut self, event: Event) {
-        self.head = event.seq;
-        self.bytes += event.payload.len();
-        self.unread.0 += 1;
-        self.unread.1 += event.payload.len();
-        self.stirred = true;
-        self.events.push_back(Arc::new(event));
-        while self.events.len() > TAIL_EVENTS || self.bytes > TAIL_BYTES {
-            self.drop_oldest();
-        }
-    }
-
-    /// Whether everybody is to read on, whoever the events are for: before the tail ceases to
-    /// reach back to those who have heard nothing for long. They would have to read the database.
-    fn is_to_be_read_by_all(&mut self) -> bool {
-        let (events, bytes) = self.unread;
-        let due = events > TAIL_EVENTS / 2 || bytes > TAIL_BYTES / 2;
-        if due {
-            self.unread = (0, 0);
-        }
-        due
-    }
-
-    /// Takes an event that lies right before the tail, where there is room for it.
-    fn push_front(&mut self, event: Event) -> bool {
-        let room =
-            self.events.len() < TAIL_EVENTS && self.bytes + event.payload.len() <= TAIL_BYTES;
-        let takes = room && event.seq == self.start() && event.seq > self.floor;
-        if takes {
-            self.bytes += event.payload.len();
-            self.stirred = true;
-            self.events.push_front(Arc::new(event));
-        }
-        takes
-    }
-
-    fn drop_oldest(&mut self) {
-        if let Some(oldest) = self.events.pop_front() {
-            self.bytes -= oldest.payload.len();
-        }
-    }
-
-    /// Answers what it no longer holds.
-    fn drop_all_but_the_last(&mut self) -> VecDeque<Arc<Event>> {
-        let last = self.events.split_off(self.events.len().saturating_sub(1));
-        self.bytes = last.iter().map(|event| event.payload.len()).sum();
-        std::mem::replace(&mut self.events, last)
     }
 }
 

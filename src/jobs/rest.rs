@@ -20,7 +20,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
 /// freed, whatever happens.
 async fn once(app: &App) -> Result<()> {
     let rested = app.rest().await;
-    // A large burst takes some milliseconds. One that panics has given nothing back.
+    // Behind a large burst that takes some milliseconds.
     let _ = spawn_blocking(memory::give_back).await;
     rested
 }
