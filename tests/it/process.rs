@@ -13,7 +13,7 @@ use crate::support::database::Database;
 use crate::support::load::post_long;
 use crate::support::on_each_database;
 use crate::support::payload::Booking;
-use crate::support::server::{Server, bookbell, finish};
+use crate::support::server::{Server, bookbell, finish, refusal};
 use crate::support::subscriber::Subscriber;
 
 on_each_database![
@@ -191,12 +191,7 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone(database: Datab
     let file = database.folder.path().join("bookbell.db");
     let before = std::fs::read(&file).ok();
 
-    let mut command = bookbell();
-    command.arg("serve").env("DATABASE_URL", &database.url);
-    let ended = finish(command.env("BOOKBELL_LISTEN", "127.0.0.1:0"), "");
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(1), "{said}");
-    let said = said.lines().last().unwrap();
+    let said = refusal(&database);
     assert!(said.contains("newer") && said.contains("9999"), "{said}");
     assert!(std::fs::read(&file).ok() == before);
     let undo = "DELETE FROM _sqlx_migrations WHERE version = 9999";

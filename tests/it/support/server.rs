@@ -51,6 +51,17 @@ pub fn finish(command: &mut Command, stdin: &str) -> Output {
     })
 }
 
+/// Has a server refuse to start on a database, and answers the last line it says.
+pub fn refusal(database: &Database) -> String {
+    let mut command = bookbell();
+    command.arg("serve").env("DATABASE_URL", &database.url);
+    let ended = finish(command.env("BOOKBELL_LISTEN", "127.0.0.1:0"), "");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(ended.stdout.is_empty());
+    said.lines().last().unwrap().to_owned()
+}
+
 /// An address to listen on again after a restart. Not one of those the system gives to clients:
 /// another could be given it in between.
 pub fn lasting_address() -> String {
