@@ -50,6 +50,29 @@ fn walk<'a>(node: &'a Value, visit: &mut impl FnMut(&'a Value)) {
     }
 }
 
+/// An object whose every text of a described length has that many characters and `over` more; and how many those
+/// are.
+fn at_their_longest(document: &Document, schema: &Value, over: usize) -> (Value, usize) {
+    let (mut object, mut count) = (json!({}), 0);
+    let properties = document.resolve(schema)["properties"].as_object();
+    for (name, property) in properties.into_iter().flatten() {
+        let property = property["anyOf"].get(0).unwrap_or(property);
+        let property = document.resolve(property);
+        let length = property["maxLength"]
+            .as_u64()
+            .map(|n| usize::try_from(n).unwrap());
+        let (value, texts) = match length {
+            Some(length) => (json!("a".repeat(length + over)), 1),
+            None => at_their_longest(document, property, over),
+        };
+        if texts > 0 {
+            object[name] = value;
+            count += texts;
+        }
+    }
+    (object, count)
+}
+
 #[test]
 fn every_route_is_described_and_no_other() {
     let routes: BTreeSet<String> = ROUTES
@@ -201,6 +224,29 @@ on_both! {
             assert!(!told.contains("is not a known field"), "{method} {path}: {told}");
             document.check(&method, path, &reply);
         }
+    }
+
+    async fn described_lengths_are_those_the_program_takes(app: TestApp) {
+        let document = Document::new();
+        let mut checked = 0;
+        for (method, path, operation) in document.operations() {
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            for over in [0, 1] {
+                let (mut body, longest) = at_their_longest(&document, schema, over);
+                if longest == 0 || path.starts_with("/webhooks") {
+                    continue;
+                }
+                // So that no request is carried out, whatever else it holds.
+                body["nonsense"] = json!(1);
+                let token = Some(app.admin_token());
+                let target = filled(path, NOWHERE);
+                let told = app.send(method.clone(), &target, token, &[], Some(&body)).await;
+                let told = told.problem(422, "validation_failed").to_string();
+                assert_eq!(told.matches(" characters\"").count(), longest * over, "{path}: {told}");
+                checked += longest;
+            }
+        }
+        assert!(checked > 30, "{checked}");
     }
 
     async fn answers_about_sessions_and_users_are_as_described(app: TestApp) {

@@ -352,10 +352,14 @@ async fn a_difference_that_nobody_made_is_told(database: Database) {
 
 async fn what_was_booked_before_a_user_was_added_stays_where_it_was(database: Database) {
     let app = TestApp::on(database).await;
-    let of_amelie = |n: u32| Booking::new(n, "noor@example.com").host("a", "amelie@example.com");
+    let of_amelie = |n: u32| {
+        Booking::new(n, "noor@example.com").host("https://x.example/a", "amelie@example.com")
+    };
     app.deliver(&of_amelie(1).created()).await.expect(200);
     app.advance_ms(1000);
-    let (amelie, _) = app.member("amelie@example.com", Some("a")).await;
+    let (amelie, _) = app
+        .member("amelie@example.com", Some("https://x.example/a"))
+        .await;
     app.advance_ms(1000);
     app.deliver(&of_amelie(2).created()).await.expect(200);
     let owners = |state: &[Value]| {
@@ -364,10 +368,11 @@ async fn what_was_booked_before_a_user_was_added_stays_where_it_was(database: Da
     };
     // One that was processed again since went to her.
     app.deliver(&of_amelie(3).created()).await.expect(200);
-    let late = Booking::new(4, "late@example.com").host("b", "kwame@example.com");
+    let late = Booking::new(4, "late@example.com").host("https://x.example/b", "kwame@example.com");
     let held = app.deliver_at(&late.created(), -1000).await.expect(202);
     app.advance_ms(1000);
-    app.member("kwame@example.com", Some("b")).await;
+    app.member("kwame@example.com", Some("https://x.example/b"))
+        .await;
     let replay = format!(
         "/api/deliveries/{}/replay",
         held["deliveryId"].as_str().unwrap()
@@ -399,7 +404,9 @@ async fn what_was_booked_before_a_user_was_added_stays_where_it_was(database: Da
 
 async fn what_people_did_is_told_apart_from_differences(database: Database) {
     let app = TestApp::on(database).await;
-    let (amelie, _) = app.member("amelie@example.com", Some("a")).await;
+    let (amelie, _) = app
+        .member("amelie@example.com", Some("https://x.example/a"))
+        .await;
     for n in 1..=6 {
         let booking = Booking::new(n, &format!("n{n}@example.com"));
         app.deliver(&booking.created()).await.expect(200);
