@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::domain::time::UtcMs;
+
 /// Longest URI that is taken; a longer one is absent.
 pub(super) const URI_MAX_BYTES: usize = 2048;
 
@@ -84,9 +86,10 @@ where
     Ok(objects.collect())
 }
 
-/// Microseconds since 1970 of an RFC 3339 time.
+/// Microseconds since 1970 of a time that can be written again.
 pub(super) fn micros(text: &str) -> Option<i64> {
     let time: jiff::Timestamp = text.trim().parse().ok()?;
+    UtcMs::within_reach(UtcMs::from_us(time.as_microsecond()).0)?;
     Some(time.as_microsecond())
 }
 
@@ -278,6 +281,8 @@ mod tests {
             "2024-07-02",
             "2024-07-02T11:51:30",
             "1719921090",
+            "0000-01-01T00:00:00+01:00",
+            "-000044-03-15T12:00:00Z",
         ] {
             assert_eq!(micros(text), None, "{text}");
         }

@@ -7,6 +7,9 @@ use jiff::tz::TimeZone;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The first moment of the year 0. Before it a year takes more than four digits, which RFC 3339 has not.
+const YEAR_0_MS: i64 = -62_167_219_200_000;
+
 /// A moment in milliseconds since the Unix epoch, written as `2026-11-20T08:00:00.000Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UtcMs(pub i64);
@@ -18,13 +21,14 @@ impl UtcMs {
         Self(us.div_euclid(1000))
     }
 
-    /// A moment that somebody else names, where it can be written: up to the year 9999.
+    /// A moment that somebody else names, where it can be written: from the year 0 up to 9999.
     #[must_use]
     pub fn within_reach(ms: i64) -> Option<Self> {
-        Timestamp::from_millisecond(ms).ok().map(|_| Self(ms))
+        let writable = ms >= YEAR_0_MS && Timestamp::from_millisecond(ms).is_ok();
+        writable.then_some(Self(ms))
     }
 
-    /// Reads an RFC 3339 time with any offset; `None` when it is not one.
+    /// Reads an RFC 3339 time with any offset; `None` when it is not one, or in UTC is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -32,7 +36,7 @@ impl UtcMs {
             .parse::<Timestamp>()
             .ok()
             .filter(|_| is_rfc_3339(text))?;
-        Some(Self(at.as_millisecond()))
+        Self::within_reach(at.as_millisecond())
     }
 }
 
@@ -76,8 +80,10 @@ impl Serialize for UtcMs {
 
 impl<'de> Deserialize<'de> for UtcMs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| D::Error::custom("not an RFC 3339 time"))
+        let at: Timestamp = String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)?;
+        Ok(Self(at.as_millisecond()))
     }
 }
 
@@ -105,9 +111,21 @@ mod tests {
         let late = 253_402_128_000_000;
         assert_eq!(UtcMs::within_reach(late), Some(UtcMs(late)));
         assert_eq!(UtcMs(late).to_string(), "9999-12-30T00:00:00.000Z");
+        let year_0 = UtcMs(YEAR_0_MS);
+        assert_eq!(year_0.to_string(), "0000-01-01T00:00:00.000Z");
+        assert_eq!(UtcMs::within_reach(YEAR_0_MS), Some(year_0));
+        assert_eq!(UtcMs::within_reach(YEAR_0_MS - 1), None);
         let year_10_000 = 253_402_300_800_000;
         assert_eq!(UtcMs::within_reach(year_10_000), None);
         assert_eq!(UtcMs::within_reach(i64::MAX), None);
+    }
+
+    /// What was taken before such times were refused.
+    #[test]
+    fn a_stored_moment_is_read_however_early() {
+        let early = UtcMs(YEAR_0_MS - 1);
+        let text = serde_json::to_string(&early).unwrap();
+        assert_eq!(serde_json::from_str::<UtcMs>(&text).unwrap(), early);
     }
 
     #[test]
@@ -121,6 +139,7 @@ mod tests {
             "2026-11-20T08:00Z",
             "-000044-03-15T12:00:00Z",
             "2026-11-20T08:00:00.Z",
+            "0000-01-01T00:00:00+01:00",
         ] {
             assert_eq!(UtcMs::parse(wrong), None, "{wrong}");
         }

@@ -134,8 +134,13 @@ on_both! {
     async fn a_time_before_the_year_0_is_refused(app: TestApp) {
         let prospect = app.prospect(app.admin_token(), "noor@example.com").await;
         let mut body = visit(&prospect);
-        body["startTime"] = json!("-000044-03-15T12:00:00Z");
-        assert_eq!(app.post("/api/proposals", &body).await.faults(), ["startTime"]);
+        for early in ["-000044-03-15T12:00:00Z", "0000-01-01T00:00:00+01:00"] {
+            body["startTime"] = json!(early);
+            assert_eq!(app.post("/api/proposals", &body).await.faults(), ["startTime"], "{early}");
+        }
+        body["startTime"] = json!("0000-01-01T00:00:00Z");
+        let made = app.post("/api/proposals", &body).await.expect(201);
+        assert_eq!(app.get(&path_of(&made)).await.expect(200), made);
     }
 
     async fn a_proposal_is_changed(app: TestApp) {
