@@ -322,6 +322,7 @@ pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Res
         });
     }
     inserts.push(counts);
+    vacate(db, &gone).await?;
     db.insert(inserts).await?;
     let delete = "DELETE FROM proposal WHERE id IN {keys}";
     db.execute_in(delete, gone_proposals.into_iter().map(Id::as_str))
@@ -332,6 +333,15 @@ pub async fn write(db: &mut Db<'_>, world: &World, archived: &[Delivery]) -> Res
         .await?;
     merged::note(db, &world.merged).await?;
     Ok(Unwritten::default())
+}
+
+/// Has prospects that go give up their address: a new one may take it, and must be there before
+/// they are deleted, because bookings move to it.
+async fn vacate(db: &mut Db<'_>, gone: &[&Id]) -> Result<()> {
+    let sql = "UPDATE prospect SET email_key = id, fold_email_key = NULL WHERE id IN {keys}";
+    db.execute_in(sql, gone.iter().map(|id| id.as_str()))
+        .await?;
+    Ok(())
 }
 
 fn upsert_invitees(world: &World) -> [Insert; 2] {

@@ -7,6 +7,7 @@ use bookbell::calendly::payload;
 use bookbell::calendly::statement::{Meaning, meaning};
 use bookbell::domain::email::Email;
 use bookbell::domain::ids::{Id, UuidV7};
+use bookbell::domain::prospect::Prospect;
 use bookbell::domain::user::Directory;
 use bookbell::domain::world::{Context, World};
 use futures_util::{StreamExt, stream};
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{Reply, START_MS, TestApp};
 use crate::support::database::Database;
+use crate::support::on_both;
 use crate::support::payload::{Booking, routing_form};
 
 const EMAILS: [&str; 3] = [
@@ -159,6 +161,7 @@ fn fold(deliveries: &[Value]) -> Vec<Value> {
         let body = delivery.to_string();
         let webhook = payload::parse(body.as_bytes()).unwrap();
         if let Meaning::Statement(statement) = meaning(&webhook, None) {
+            let before = addresses(&world);
             world
                 .apply(
                     statement,
@@ -168,11 +171,55 @@ fn fold(deliveries: &[Value]) -> Vec<Value> {
                     },
                 )
                 .unwrap();
+            for (before, after) in before.iter().zip(&addresses(&world)) {
+                assert_writable(before, after);
+            }
         }
     }
     let prospects = world.prospects.values().map(|p| json!(p.view())).collect();
     let proposals = world.proposals.values().map(|p| json!(p.view())).collect();
     canonical(prospects, proposals)
+}
+
+/// What no two prospects may have in common: owner and address.
+type Address = (Option<Id>, String);
+
+/// The addresses of each prospect: its own, and the one that webhooks know it by.
+fn addresses(world: &World) -> [BTreeMap<Id, Address>; 2] {
+    let all = world.prospects.values();
+    let own = |p: &Prospect| {
+        let own = (p.owner_id.clone(), p.email.key().to_owned());
+        (p.id.clone(), own)
+    };
+    let known = |p: &Prospect| {
+        let key = p.fold_key.clone()?;
+        Some((p.id.clone(), (key.owner_id, key.email_key)))
+    };
+    [
+        all.clone().map(own).collect(),
+        all.filter_map(known).collect(),
+    ]
+}
+
+/// The store writes the prospects of one delivery in three steps: those that go give up their address, those that
+/// stay are changed, new ones are added. So no other one that stays may have had the address.
+fn assert_writable(before: &BTreeMap<Id, Address>, after: &BTreeMap<Id, Address>) {
+    for (id, address) in after {
+        let of_others = |all: &BTreeMap<Id, Address>| -> Vec<Id> {
+            let others = all
+                .iter()
+                .filter(|(other, theirs)| *other != id && *theirs == address);
+            others.map(|(other, _)| other.clone()).collect()
+        };
+        assert_eq!(of_others(after), [], "{address:?} has two prospects");
+        if before.get(id).is_some_and(|was| was != address) {
+            let stays = |other: &Id| after.contains_key(other);
+            assert!(
+                !of_others(before).iter().any(stays),
+                "{address:?} goes from one to another"
+            );
+        }
+    }
 }
 
 /// Prospects with their proposals, without what depends on when they were made, sorted.
@@ -271,6 +318,21 @@ async fn name_owners(app: &TestApp, state: &mut [Value]) {
     let named: Vec<Value> = serde_json::from_str(&text).unwrap();
     state.clone_from_slice(&named);
     state.sort_by_key(Value::to_string);
+}
+
+on_both! {
+    /// What is left of the first prospect's address makes a new one, while the first is still in the table.
+    async fn an_address_is_taken_over_from_a_prospect_that_goes(app: TestApp) {
+        let booking = |n, email| Booking::new(n, email).host(HOSTS[2].0, HOSTS[2].1);
+        let corrected = Booking { email: EMAILS[2].to_owned(), ..booking(1, EMAILS[0]) };
+        let story = [
+            routing_form(1, EMAILS[0]), booking(1, EMAILS[0]).created(),
+            booking(2, EMAILS[2]).created(), corrected.canceled(),
+        ];
+        let state = deliver_all(&app, &story, 1).await;
+        assert_eq!(state, fold(&story));
+        assert_eq!(state.len(), 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
