@@ -1,6 +1,6 @@
 //! Passwords, hashed with Argon2id.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -24,13 +24,13 @@ pub(super) fn warm_up() {
 /// Hashes and verifies passwords, a few at a time.
 #[derive(Debug)]
 pub struct Passwords {
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         Self {
-            turn: Semaphore::new(AT_ONCE),
+            turn: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 }
@@ -41,12 +41,8 @@ impl Passwords {
     /// # Errors
     /// [`Error::Internal`] when the machine gives no randomness.
     pub async fn hash(&self, password: String) -> Result<String> {
-        let _turn = self.turn.acquire().await.map_err(|_| Error::Busy)?;
-        let hashing = tokio::task::spawn_blocking(move || hash(&password));
-        hashing
-            .await
-            .map_err(internal)?
-            .map_err(|error| Error::Internal(error.to_string().into()))
+        let hashed = self.in_turn(move || hash(&password)).await?;
+        hashed.map_err(|error| Error::Internal(error.to_string().into()))
     }
 
     /// Whether a password is the one that was hashed; `None` takes as long and is never so.
@@ -54,8 +50,7 @@ impl Passwords {
     /// # Errors
     /// [`Error::Internal`] when the computation was cut off.
     pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool> {
-        let _turn = self.turn.acquire().await.map_err(|_| Error::Busy)?;
-        let verifying = tokio::task::spawn_blocking(move || {
+        let verify = move || {
             let known = hash.is_some();
             let hash = hash.unwrap_or_else(|| NOBODY.clone());
             let parsed = PasswordHash::new(&hash);
@@ -65,13 +60,27 @@ impl Passwords {
                     .is_ok()
             });
             known && same
-        });
-        verifying.await.map_err(internal)
+        };
+        self.in_turn(verify).await
     }
-}
 
-fn internal(error: tokio::task::JoinError) -> Error {
-    Error::Internal(Box::new(error))
+    /// Computes on a thread of its own. The turn ends with the work, also when nobody waits for it
+    /// any more: a client that hangs up does not end what it began.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let turn = turn.map_err(|_| Error::Busy)?;
+        let working = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        working
+            .await
+            .map_err(|error| Error::Internal(Box::new(error)))
+    }
 }
 
 fn hash(password: &str) -> argon2::password_hash::Result<String> {
@@ -92,4 +101,30 @@ pub fn generate() -> Result<String> {
     let fair = random.iter().filter(|byte| **byte < 248);
     let letters = fair.map(|byte| char::from(LETTERS[usize::from(byte % 31)]));
     Ok(letters.take(24).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_lasts_as_long_as_its_work_though_nobody_waits() {
+        let passwords = Passwords::default();
+        let (tell, is_working) = mpsc::channel();
+        let (finish, finished) = mpsc::channel::<()>();
+        let work = passwords.in_turn(move || {
+            tell.send(()).unwrap();
+            finished.recv()
+        });
+        assert!(work.now_or_never().is_none());
+        is_working.recv().unwrap();
+        assert_eq!(passwords.turn.available_permits(), AT_ONCE - 1);
+        drop(finish);
+        let all = u32::try_from(AT_ONCE).unwrap();
+        assert!(passwords.turn.acquire_many(all).await.is_ok());
+    }
 }
