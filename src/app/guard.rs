@@ -1,7 +1,7 @@
 //! Slows the guessing of passwords, for each account and for each address.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Error, Result};
@@ -19,7 +19,7 @@ const LONGEST_MS: i64 = 60_000;
 /// Failures are forgotten after this long without another, in milliseconds.
 const FORGET_MS: i64 = 15 * 60_000;
 
-/// How many accounts and addresses are remembered at most.
+/// How many accounts and addresses are remembered at most, in two generations.
 const REMEMBERED: usize = 50_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +29,14 @@ enum Key {
 }
 
 impl Key {
+    /// An IPv6 address counts as its network of 64 bits, because one line has all of that.
+    fn address(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        })
+    }
+
     fn free(&self) -> u32 {
         match self {
             Self::Account(_) => ACCOUNT_FREE,
@@ -55,10 +63,37 @@ impl Failures {
     }
 }
 
+/// What is remembered. Once half of what may be is new, the half before it goes: nobody ever has
+/// to look through all.
+#[derive(Debug, Default)]
+struct Memory {
+    recent: HashMap<Key, Failures>,
+    before: HashMap<Key, Failures>,
+}
+
+impl Memory {
+    fn get(&self, key: &Key) -> Option<Failures> {
+        let past = self.recent.get(key).or_else(|| self.before.get(key));
+        past.copied()
+    }
+
+    fn put(&mut self, key: Key, failures: Failures) {
+        if self.recent.len() >= REMEMBERED / 2 {
+            self.before = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(key, failures);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        self.recent.remove(key);
+        self.before.remove(key);
+    }
+}
+
 /// Remembers failed attempts to sign in, on this node.
 #[derive(Debug, Default)]
 pub struct Guard {
-    failures: Mutex<HashMap<Key, Failures>>,
+    memory: Mutex<Memory>,
 }
 
 impl Guard {
@@ -67,34 +102,28 @@ impl Guard {
     /// # Errors
     /// [`Error::TooManyAttempts`] with the seconds to wait, whether or not the password is right.
     pub fn attempt(&self, email_key: &str, address: Option<IpAddr>, now_ms: i64) -> Result<()> {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() > REMEMBERED {
-            failures.retain(|_, past| now_ms - past.last_ms < FORGET_MS);
-        }
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = keys(email_key, address);
-        let next_ms = keys.iter().filter_map(|key| {
-            let past = failures
-                .get(key)
-                .filter(|past| now_ms - past.last_ms < FORGET_MS)?;
-            Some(past.next_ms(key.free()))
+        let past = keys.map(|key| {
+            let past = memory.get(&key);
+            let past = past.filter(|past| now_ms - past.last_ms < FORGET_MS);
+            (key, past)
         });
+        let past: Vec<(Key, Option<Failures>)> = past.collect();
+        let next_ms = past
+            .iter()
+            .filter_map(|(key, past)| Some(past.as_ref()?.next_ms(key.free())));
         let wait_ms = next_ms.max().unwrap_or(i64::MIN).saturating_sub(now_ms);
         if wait_ms > 0 {
             let seconds = u64::try_from(wait_ms).unwrap_or(0).div_ceil(1000);
             return Err(Error::TooManyAttempts(seconds));
         }
-        for key in keys {
-            let past = failures.entry(key).or_insert(Failures {
-                count: 0,
-                last_ms: now_ms,
-            });
-            if now_ms - past.last_ms >= FORGET_MS {
-                past.count = 0;
-            }
-            *past = Failures {
-                count: past.count.saturating_add(1),
+        for (key, past) in past {
+            let failures = Failures {
+                count: past.map_or(0, |past| past.count).saturating_add(1),
                 last_ms: now_ms,
             };
+            memory.put(key, failures);
         }
         Ok(())
     }
@@ -102,30 +131,32 @@ impl Guard {
     /// Forgets what an account did wrong before it got it right. Its address is only given back
     /// this attempt: whoever has one account must not guess at others for free.
     pub fn succeeded(&self, email_key: &str, address: Option<IpAddr>) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         for key in keys(email_key, address) {
-            match (&key, failures.get_mut(&key)) {
-                (Key::Address(_), Some(past)) if past.count > 1 => past.count -= 1,
-                _ => _ = failures.remove(&key),
+            let before = match key {
+                Key::Address(_) => memory.get(&key),
+                Key::Account(_) => None,
+            };
+            memory.remove(&key);
+            if let Some(before) = before.filter(|before| before.count > 1) {
+                let count = before.count - 1;
+                memory.put(key, Failures { count, ..before });
             }
         }
     }
 }
 
-fn keys(email_key: &str, address: Option<IpAddr>) -> Vec<Key> {
+fn keys(email_key: &str, address: Option<IpAddr>) -> impl Iterator<Item = Key> + use<> {
     let account = Key::Account(email_key.to_owned());
-    [Some(account), address.map(Key::Address)]
-        .into_iter()
-        .flatten()
-        .collect()
+    std::iter::once(account).chain(address.map(Key::address))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn wait(guard: &Guard, account: &str, address: [u8; 4], now_ms: i64) -> Option<u64> {
-        match guard.attempt(account, Some(IpAddr::from(address)), now_ms) {
+    fn wait(guard: &Guard, account: &str, address: impl Into<IpAddr>, now_ms: i64) -> Option<u64> {
+        match guard.attempt(account, Some(address.into()), now_ms) {
             Err(Error::TooManyAttempts(seconds)) => Some(seconds),
             _ => None,
         }
@@ -160,17 +191,50 @@ mod tests {
     }
 
     #[test]
+    fn all_addresses_of_an_ipv6_network_are_one() {
+        let guard = Guard::default();
+        let address =
+            |network: u16, host: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, network, 0, 0, 0, host);
+        for n in 0..20 {
+            assert_eq!(
+                wait(&guard, &format!("{n}@example.com"), address(1, n), 0),
+                None
+            );
+        }
+        assert_eq!(wait(&guard, "x@example.com", address(1, 99), 0), Some(1));
+        assert_eq!(wait(&guard, "x@example.com", address(2, 99), 0), None);
+    }
+
+    #[test]
+    fn a_flood_of_accounts_is_not_remembered_whole() {
+        let guard = Guard::default();
+        let attempt = |n: usize| guard.attempt(&n.to_string(), None, 0).is_ok();
+        for n in 0..REMEMBERED * 2 {
+            assert!(attempt(n));
+        }
+        let memory = guard.memory.lock().unwrap();
+        assert!(memory.recent.len() + memory.before.len() <= REMEMBERED);
+        drop(memory);
+        // The last half is remembered as it should be.
+        for n in REMEMBERED * 3 / 2..REMEMBERED * 2 {
+            assert_eq!([(); 4].map(|()| attempt(n)), [true; 4]);
+        }
+        assert!(!attempt(REMEMBERED * 2 - 1));
+    }
+
+    #[test]
     fn success_and_time_forget() {
         let guard = Guard::default();
+        let now_ms = 1_795_161_600_000;
         for _ in 0..5 {
-            assert_eq!(wait(&guard, "a@b", [10, 0, 0, 1], 0), None);
+            assert_eq!(wait(&guard, "a@b", [10, 0, 0, 1], now_ms), None);
         }
         guard.succeeded("a@b", Some(IpAddr::from([10, 0, 0, 1])));
-        assert_eq!(wait(&guard, "a@b", [10, 0, 0, 1], 0), None);
+        assert_eq!(wait(&guard, "a@b", [10, 0, 0, 1], now_ms), None);
         for _ in 0..4 {
-            wait(&guard, "a@b", [10, 0, 0, 1], 0);
+            wait(&guard, "a@b", [10, 0, 0, 1], now_ms);
         }
-        assert!(wait(&guard, "a@b", [10, 0, 0, 1], 0).is_some());
-        assert_eq!(wait(&guard, "a@b", [10, 0, 0, 1], FORGET_MS), None);
+        assert!(wait(&guard, "a@b", [10, 0, 0, 1], now_ms).is_some());
+        assert_eq!(wait(&guard, "a@b", [10, 0, 0, 1], now_ms + FORGET_MS), None);
     }
 }
