@@ -15,10 +15,7 @@ use crate::domain::event::{Audience, NewEvent, SESSION_ENDED};
 use crate::domain::ids::Id;
 use crate::domain::time::UtcMs;
 use crate::domain::user::{Caller, Role, User};
-use crate::store::{
-    self,
-    sessions::{Live, Shown},
-};
+use crate::store::{self, sessions::Live};
 
 /// How long an access token is good for. Its session is looked up at each use, so ending the
 /// session ends the token.
@@ -316,26 +313,39 @@ impl App {
     /// [`Error::Unauthenticated`] `refresh_token_invalid` or `refresh_token_reused`.
     pub async fn refresh(&self, refresh_token: &str) -> Result<SignedIn> {
         let now_ms = self.now_ms();
-        let mut tx = self.store.begin().await?;
         let hash = token_hash(refresh_token);
-        let session = match store::sessions::use_token(&mut tx.db(), &hash, now_ms).await? {
-            Shown::Unknown => return Err(Error::Unauthenticated("refresh_token_invalid")),
-            Shown::Used(session) => {
-                let ended = store::sessions::end(&mut tx.db(), &session, now_ms).await?;
-                let event = ended.then(|| session_ended(&session, SessionEnd::Revoked));
-                self.commit(tx, event.into_iter().collect()).await?;
-                return Err(Error::Unauthenticated("refresh_token_reused"));
-            }
-            Shown::Fresh(session) => session,
-        };
+        let invalid = || Error::Unauthenticated("refresh_token_invalid");
+        // Whoever makes tokens up must not make those wait who write.
+        let session = self.session_of_token(&hash).await?.ok_or_else(invalid)?;
+        let mut tx = self.store.begin().await?;
+        // The session before its token, which is the order of whoever deletes a user: in another
+        // order the two could wait for each other.
+        let expires_ms = now_ms + SESSION_MS;
+        let live = store::sessions::prolong(&mut tx.db(), &session, now_ms, expires_ms).await?;
+        if !store::sessions::use_token(&mut tx.db(), &hash, now_ms).await? {
+            return self.end_copied(tx, &session).await;
+        }
+        live.then_some(()).ok_or_else(invalid)?;
         let live = store::sessions::live(&mut tx.db(), &session, now_ms).await?;
-        let live = live.ok_or(Error::Unauthenticated("refresh_token_invalid"))?;
-        let user = store::users::find(&mut tx.db(), &Id::from_stored(live.user_id)).await?;
-        let user = user.ok_or(Error::Unauthenticated("refresh_token_invalid"))?;
-        store::sessions::prolong(&mut tx.db(), &session, now_ms + SESSION_MS).await?;
+        let user_id = Id::from_stored(live.ok_or_else(invalid)?.user_id);
+        let user = store::users::find(&mut tx.db(), &user_id).await?;
+        let user = user.ok_or_else(invalid)?;
         let signed_in = self.issue(&mut tx, &session, user, now_ms).await?;
         self.commit(tx, Vec::new()).await?;
         Ok(signed_in)
+    }
+
+    async fn session_of_token(&self, hash: &str) -> Result<Option<Id>> {
+        let mut reader = self.store.read().await?;
+        Ok(store::sessions::of_token(&mut reader.db(), hash).await?)
+    }
+
+    /// Ends a session of whose refresh token somebody has a copy.
+    async fn end_copied(&self, mut tx: store::Tx, session: &Id) -> Result<SignedIn> {
+        let ended = store::sessions::end(&mut tx.db(), session, self.now_ms()).await?;
+        let event = ended.then(|| session_ended(session, SessionEnd::Revoked));
+        self.commit(tx, event.into_iter().collect()).await?;
+        Err(Error::Unauthenticated("refresh_token_reused"))
     }
 
     /// Signs out: ends the session everywhere.

@@ -108,14 +108,15 @@ pub async fn end_all(
     Ok(rows.into_iter().map(|(id,)| Id::from_stored(id)).collect())
 }
 
-/// Lets a session live longer.
+/// Lets a session live longer; answers whether it is live.
 ///
 /// # Errors
 /// [`super::Error::Database`].
-pub async fn prolong(db: &mut Db<'_>, id: &Id, expires_ms: i64) -> Result<()> {
-    let sql = "UPDATE session SET expires_ms = $1 WHERE id = $2";
-    db.execute(sql, args![expires_ms, id]).await?;
-    Ok(())
+pub async fn prolong(db: &mut Db<'_>, id: &Id, now_ms: i64, expires_ms: i64) -> Result<bool> {
+    let sql = "UPDATE session SET expires_ms = $1 \
+        WHERE id = $2 AND ended_ms IS NULL AND expires_ms > $3";
+    let changed = db.execute(sql, args![expires_ms, id, now_ms]).await?;
+    Ok(changed == 1)
 }
 
 /// Adds a refresh token, of which only a hash is kept.
@@ -128,31 +129,23 @@ pub async fn insert_token(db: &mut Db<'_>, hash: &str, session: &Id, now_ms: i64
     Ok(())
 }
 
-/// A refresh token that was shown to us.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// It is ours, and this was its first use.
-    Fresh(Id),
-    /// It is ours, and was used before: somebody has a copy.
-    Used(Id),
-    /// It is not ours.
-    Unknown,
-}
-
-/// Uses a refresh token. Of two uses at once, only one finds it fresh.
+/// Finds the session of a refresh token; `None` when the token is not ours.
 ///
 /// # Errors
 /// [`super::Error::Database`].
-pub async fn use_token(db: &mut Db<'_>, hash: &str, now_ms: i64) -> Result<Shown> {
-    let mark = "UPDATE refresh_token SET used_ms = $1 WHERE hash = $2 AND used_ms IS NULL";
-    let fresh = db.execute(mark, args![now_ms, hash]).await? == 1;
+pub async fn of_token(db: &mut Db<'_>, hash: &str) -> Result<Option<Id>> {
     let sql = "SELECT session_id FROM refresh_token WHERE hash = $1";
     let row: Option<(String,)> = db.fetch_one(sql, args![hash]).await?;
-    Ok(match row {
-        Some((id,)) if fresh => Shown::Fresh(Id::from_stored(id)),
-        Some((id,)) => Shown::Used(Id::from_stored(id)),
-        None => Shown::Unknown,
-    })
+    Ok(row.map(|(id,)| Id::from_stored(id)))
+}
+
+/// Uses a refresh token; answers whether it was its first use. Of two at once, only one is.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub async fn use_token(db: &mut Db<'_>, hash: &str, now_ms: i64) -> Result<bool> {
+    let sql = "UPDATE refresh_token SET used_ms = $1 WHERE hash = $2 AND used_ms IS NULL";
+    Ok(db.execute(sql, args![now_ms, hash]).await? == 1)
 }
 
 /// Forgets sessions that ended or expired before `before_ms`, with their tokens.

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::support::app::{ADMIN, Reply, TestApp};
 use crate::support::on_both;
+use crate::support::server::PATIENCE;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -370,4 +371,13 @@ async fn who_signs_in_while_the_password_is_being_changed_is_not_let_in() {
     }
     sqlx::raw_sql("COMMIT").execute(&mut change).await.unwrap();
     signing_in.await.problem(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn a_made_up_refresh_token_waits_for_nobody_who_writes() {
+    let app = TestApp::sqlite().await;
+    let writing = app.app.store.begin().await.unwrap();
+    let refused = timeout(PATIENCE, refresh(&app, "not one of ours")).await;
+    refused.unwrap().problem(401, "refresh_token_invalid");
+    drop(writing);
 }
