@@ -32,7 +32,7 @@ impl App {
         filter: &Filter,
         query: PageQuery,
     ) -> Result<Listed<Delivery>> {
-        self.flush_refusals_anyway().await?;
+        self.show_refusals().await;
         let scope = format!("deliveries by id {filter:?}");
         let limit = query.limit;
         let page = self.tokens.page(&scope, query)?;
@@ -94,7 +94,7 @@ impl App {
     /// # Errors
     /// When the database fails.
     pub async fn delivery_counts(self: &Arc<Self>) -> Result<DeliveryCounts> {
-        self.flush_refusals_anyway().await?;
+        self.show_refusals().await;
         let mut reader = self.store.read().await?;
         let seq = head(&mut reader.db()).await?;
         let by_status = store::deliveries::counts(&mut reader.db()).await?;

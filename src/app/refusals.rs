@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{App, Error, Result};
+use super::error::chain;
+use super::{App, Result};
 use crate::calendly::signature::SignatureError;
 use crate::domain::delivery::{Delivery, DeliveryStatus, Reason};
 use crate::domain::ids::Id;
@@ -20,6 +21,18 @@ struct Waiting {
     requests: VecDeque<Delivery>,
     /// In one order, so that two nodes writing at once never wait for each other.
     counts: BTreeMap<&'static str, i64>,
+}
+
+impl Waiting {
+    fn put_back(&mut self, older: Self) {
+        for (code, n) in older.counts {
+            *self.counts.entry(code).or_default() += n;
+        }
+        let room = KEPT - self.requests.len();
+        for request in older.requests.into_iter().rev().take(room) {
+            self.requests.push_front(request);
+        }
+    }
 }
 
 /// Refused requests that are not yet written.
@@ -72,8 +85,7 @@ impl App {
     /// Writes the refused requests that wait, and forgets those too many.
     ///
     /// # Errors
-    /// When the database fails. The counts are kept for the next time; the requests are lost
-    /// from the list, which holds nothing that matters to a booking.
+    /// When the database fails. They are kept for the next time, as many as ever wait.
     pub async fn flush_refusals(&self) -> Result<()> {
         let waiting = {
             let mut waiting = self.refusals.lock();
@@ -84,20 +96,22 @@ impl App {
         }
         let written = self.write_refusals(&waiting).await;
         if written.is_err() {
-            let mut next = self.refusals.lock();
-            for (code, n) in waiting.counts {
-                *next.counts.entry(code).or_default() += n;
-            }
+            self.refusals.lock().put_back(waiting);
         }
         written
     }
 
-    /// As [`App::flush_refusals`], to its end also when whoever waits for it goes away: what it has
-    /// taken out would be gone.
-    pub(super) async fn flush_refusals_anyway(self: &Arc<Self>) -> Result<()> {
+    /// As [`App::flush_refusals`] for somebody who wants to read them, and can do without those
+    /// that cannot be written. Goes to its end also when whoever waits for it goes away: what it
+    /// has taken out would be gone.
+    pub(super) async fn show_refusals(self: &Arc<Self>) {
         let app = Arc::clone(self);
-        let flushed = tokio::spawn(async move { app.flush_refusals().await });
-        flushed.await.unwrap_or(Err(Error::Busy))
+        let flushing = tokio::spawn(async move {
+            if let Err(error) = app.flush_refusals().await {
+                tracing::warn!(error = chain(&error), "refused requests wait to be written");
+            }
+        });
+        let _ = flushing.await;
     }
 
     async fn write_refusals(&self, waiting: &Waiting) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The database in trouble: what cannot be kept is not answered 2xx, the operator is told, and
 //! all goes on by itself once the trouble is over.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -141,9 +142,8 @@ async fn a_full_disk_refuses_deliveries_until_there_is_room() {
     expect_said(&server, &["disk I/O error", "disk is full"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_without_room_is_said_to_be_full() {
-    let chance = Chance::new();
+/// A server whose disk has no room while there is a file of the name that is answered.
+fn start_on_a_disk() -> (Server, PathBuf) {
     let database = Database::sqlite();
     let folder = database.folder.path().to_owned();
     let (library, full) = (library(&folder, "full"), folder.join("full"));
@@ -151,7 +151,33 @@ async fn a_disk_without_room_is_said_to_be_full() {
         ("LD_PRELOAD", library.as_str()),
         ("FULL_WHILE", full.to_str().unwrap()),
     ];
-    let server = Server::start_with(database, &preload);
+    (Server::start_with(database, &preload), full)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_what_is_known_is_a_duplicate_and_deliveries_are_listed() {
+    let (server, full) = start_on_a_disk();
+    let api = server.api();
+    let token = api.admin().await.token;
+    let first = api.deliver(&booking(1)).await.expect(200)["deliveryId"].clone();
+    std::fs::write(&full, "").unwrap();
+    api.deliver(&booking(2)).await.problem(503, "busy");
+    let again = api.deliver(&booking(1)).await.expect(200);
+    assert_eq!(again, json!({ "status": "duplicate", "deliveryId": first }));
+    // Waits to be written, and must not keep anybody from reading.
+    let refused = api.post("/webhooks/calendly", "", &json!({})).await;
+    refused.problem(401, "signature_missing");
+    let listed = api.all("/api/deliveries", &token).await;
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    std::fs::remove_file(&full).unwrap();
+    let listed = api.all("/api/deliveries?status=rejected", &token).await;
+    assert_eq!(listed.len(), 1, "{listed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_without_room_is_said_to_be_full() {
+    let chance = Chance::new();
+    let (server, full) = start_on_a_disk();
     let people = People::of(&server.api()).await;
     let mut audience = Audience::join(&server.url, &people).await;
     let sender = Sender::start(&[server.api()], &chance, rate());

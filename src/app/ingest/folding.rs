@@ -46,7 +46,11 @@ impl App {
             Ok(folded) => folded,
             Err(incomplete) => return Ok(Err(incomplete)),
         };
-        let events = self.write(tx, folded.folding, now_ms).await?;
+        let events = if folded.folding.has_news() {
+            self.write(tx, folded.folding, now_ms).await?
+        } else {
+            Vec::new()
+        };
         self.observe(batch, &folded.answers, &folded.marks, &events);
         Ok(Ok((folded.answers, events)))
     }
@@ -119,6 +123,11 @@ pub(super) struct Folding {
 }
 
 impl Folding {
+    /// Whether there is anything to write: not where all were known.
+    fn has_news(&self) -> bool {
+        !self.archived.is_empty()
+    }
+
     /// Whether all it takes to write it is inserts.
     pub(super) fn only_inserts(&self) -> bool {
         self.closed.is_empty() && !self.world.lacks_any()
