@@ -184,11 +184,13 @@ impl App {
     pub async fn forget_events(&self) -> Result<u64> {
         const STEP: i64 = 500;
         let before_ms = self.now_ms() - self.settings.event_retention_ms;
-        let oldest = store::events::oldest_ms(&mut self.store.read().await?.db()).await?;
+        let mut reader = self.store.read().await?;
+        let upto = store::events::due(&mut reader.db(), before_ms, STEP).await?;
+        drop(reader);
         // Most often none is due, and nobody has to wait for that to be found out.
-        let gone = if oldest.is_some_and(|at_ms| at_ms < before_ms) {
+        let gone = if upto > 0 {
             let mut tx = self.store.begin().await?;
-            let upto = store::events::raise_floor(&mut tx.db(), before_ms, STEP).await?;
+            store::events::raise_floor(&mut tx.db(), upto).await?;
             self.commit(tx, Vec::new()).await?;
             let mut tx = self.store.begin().await?;
             let gone = store::events::forget(&mut tx.db(), upto).await?;

@@ -81,6 +81,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0012_search_in_pieces.sql"),
         include_str!("../../migrations/postgres/0012_search_in_pieces.sql"),
     ),
+    (
+        13,
+        "hidden_events",
+        include_str!("../../migrations/sqlite/0013_hidden_events.sql"),
+        include_str!("../../migrations/postgres/0013_hidden_events.sql"),
+    ),
 ];
 
 /// Where a database keeps which it has had: sqlx's own name.

@@ -71,6 +71,33 @@ on_both! {
         app.send(Method::GET, "/api/events", None, &[], None).await.problem(401, "token_missing");
     }
 
+    async fn the_total_is_what_the_caller_may_hear_of(app: TestApp) {
+        let (_, amelie) = app.member("amelie@example.com", None).await;
+        let (kwame_id, kwame) = app.member("kwame@example.com", None).await;
+        let prospect = app.prospect(&amelie, "noor@example.com").await;
+        let path = format!("/api/prospects/{}", prospect["id"].as_str().unwrap());
+        // Admins hear of one change, the two owners of what went and what came.
+        app.patch(&path, &json!({ "ownerId": kwame_id })).await.expect(200);
+        make(&app, 1).await;
+        for (token, heard) in [(app.admin_token(), 3), (&amelie, 2), (&kwame, 1)] {
+            let page = app.get_as(token, "/api/events?since=0").await;
+            assert_eq!((page.items().len(), &page.json()["total"]), (heard, &json!(heard)));
+        }
+        assert_eq!(events(&app, "since=4").await.expect(200)["total"], 1);
+    }
+
+    async fn what_a_wrong_clock_dated_too_late_goes_with_what_came_after_it(app: TestApp) {
+        let booked = async |n| app.deliver(&Booking::new(n, "noor@example.com").created()).await;
+        app.advance_ms(400 * DAY_MS);
+        booked(1).await.expect(200);
+        app.advance_ms(-400 * DAY_MS);
+        booked(2).await.expect(200);
+        let all = app.head().await;
+        assert_eq!(app.app.forget_events().await.unwrap(), 0);
+        app.advance_ms(31 * DAY_MS);
+        assert_eq!(app.app.forget_events().await.unwrap(), u64::try_from(all).unwrap());
+    }
+
     async fn what_is_for_the_programs_own_nodes_is_never_listed(app: TestApp) {
         let (_, token) = app.member("amelie@example.com", None).await;
         let before = app.head().await;
