@@ -304,10 +304,14 @@ impl Filter {
         }
         filter_owner(sql, self.owner.as_ref(), self.visible_to.as_ref());
         if let Some(from) = self.from {
-            sql.filter("start_ms >= ?", args![from.0]);
+            sql.filter("COALESCE(start_ms, 0) >= ?", args![from.0]);
         }
         if let Some(to) = self.to {
-            sql.filter("start_ms < ?", args![to.0]);
+            sql.filter("COALESCE(start_ms, 0) < ?", args![to.0]);
+        }
+        if self.from.is_some() || self.to.is_some() {
+            // Two conditions, because the index has the first.
+            sql.filter("start_ms IS NOT NULL", args![]);
         }
     }
 }
