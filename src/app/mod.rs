@@ -89,6 +89,7 @@ pub struct App {
     extents: Together<(), store::events::Extent>,
     reading: scrape::Reading,
     counting: tokio::sync::Mutex<()>,
+    foreseeing: tokio::sync::Mutex<()>,
     started_ms: i64,
 }
 
@@ -123,6 +124,7 @@ impl App {
             extents: Together::default(),
             reading: scrape::Reading::default(),
             counting: tokio::sync::Mutex::default(),
+            foreseeing: tokio::sync::Mutex::default(),
             started_ms: clock.now_ms(),
             store,
             clock,

@@ -167,6 +167,8 @@ on_both! {
         assert_eq!(read_both(&receipts[2], "proposalId").await, *stayed);
         let path = path_of(&receipts[2]);
         assert!(replay(&app, &path).await.expect(200)["deliveryId"] == receipts[2]["deliveryId"]);
+        // Nor forgotten when it is processed again, which makes no record.
+        assert_eq!(read_both(&receipts[2], "proposalId").await, *stayed);
     }
 
     async fn a_delivery_names_the_prospect_that_stayed(app: TestApp) {

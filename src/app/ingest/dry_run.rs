@@ -31,6 +31,8 @@ impl App {
     /// When the database cannot be read.
     pub async fn foresee_replay(&self, filter: &Filter) -> Result<Replayed> {
         let filter = self.until_now(filter);
+        // One at a time: each holds a connection for as long as it reads, and others need them too.
+        let _turn = self.foreseeing.lock().await;
         let mut snapshot = self.store.snapshot().await?;
         let mut db = snapshot.db();
         let users = archive::residents(&mut db).await?;

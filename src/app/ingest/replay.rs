@@ -180,12 +180,26 @@ impl Batch {
     /// is known now.
     pub(super) fn settled(&self, folding: &mut Folding) -> Vec<Delivery> {
         let mut settled = std::mem::take(&mut folding.archived);
-        settled.retain(|delivery| {
+        settled.retain_mut(|delivery| {
             let stored = self.stored.iter().find(|stored| stored.id == delivery.id);
-            stored.is_none_or(|stored| !says_the_same(stored, delivery))
+            let Some(stored) = stored else { return true };
+            if [stored.status, delivery.status] == [DeliveryStatus::Processed; 2] {
+                keep_records(stored, delivery);
+            }
+            !says_the_same(stored, delivery)
         });
         settled
     }
+}
+
+/// Keeps the records that a delivery made or found when it was first processed: a rebuild gives
+/// them these ids again, also where they have been joined with others or deleted since.
+fn keep_records(stored: &Delivery, delivery: &mut Delivery) {
+    let keep = |stored: &Option<Id>, place: &mut Option<Id>| {
+        *place = stored.clone().or_else(|| place.take());
+    };
+    keep(&stored.prospect_id, &mut delivery.prospect_id);
+    keep(&stored.proposal_id, &mut delivery.proposal_id);
 }
 
 fn says_the_same(stored: &Delivery, delivery: &Delivery) -> bool {
