@@ -190,9 +190,6 @@ impl Delivery {
     }
 
     /// The delivery as admins see it in a list.
-    ///
-    /// # Panics
-    /// Never: the object below is one.
     #[must_use]
     pub fn summary(&self) -> Value {
         json!({

@@ -250,9 +250,6 @@ pub struct Appointment {
     pub reschedule_url: Option<String>,
 }
 
-/// The fields of an appointment a person may edit, by the names used on the wire.
-pub const EDITABLE: [&str; 5] = ["title", "startTime", "endTime", "timezone", "location"];
-
 /// A proposal as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {

@@ -67,20 +67,6 @@ pub struct FoldKey {
     pub email_key: String,
 }
 
-/// The fields a person may edit, by the names used on the wire.
-pub const EDITABLE: [&str; 10] = [
-    "firstname",
-    "lastname",
-    "email",
-    "phone",
-    "company",
-    "status",
-    "notes",
-    "timezone",
-    "tracking",
-    "ownerId",
-];
-
 /// A prospect as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prospect {

@@ -323,7 +323,7 @@ fn pool<DB: sqlx::Database>(size: u32) -> PoolOptions<DB> {
 }
 
 /// `invalid_catalog_name` in the table of Postgres' error codes.
-fn is_missing_database(error: &sqlx::Error) -> bool {
+pub(in crate::store) fn is_missing_database(error: &sqlx::Error) -> bool {
     let code = error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code);

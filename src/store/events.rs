@@ -225,7 +225,7 @@ pub async fn after_for(
     caller: &Caller,
 ) -> Result<(Vec<Event>, bool)> {
     let mut sql = match most.payload {
-        Some(length) => Sql::update(SHORT_COLUMNS, args![length]),
+        Some(length) => Sql::with(SHORT_COLUMNS, args![length]),
         None => Sql::new(COLUMNS),
     };
     heard(&mut sql, since, caller);

@@ -365,7 +365,7 @@ impl Sql {
 
     /// A statement whose `?` each stand for the next of `args`, to which more text can be added.
     #[must_use]
-    pub fn update(text: &'static str, args: Vec<Arg>) -> Self {
+    pub fn with(text: &'static str, args: Vec<Arg>) -> Self {
         let mut sql = Self::new("");
         sql.push(text, args);
         sql

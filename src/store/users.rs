@@ -150,7 +150,7 @@ const ANOTHER_ADMIN: &str =
 /// # Errors
 /// [`Error::Conflict`] when the address or the Calendly URI is taken.
 pub async fn update(db: &mut Db<'_>, user: &User, password_hash: Option<&str>) -> Result<bool> {
-    let mut sql = Sql::update(
+    let mut sql = Sql::with(
         "UPDATE app_user SET email = ?, email_key = ?, name = ?, role = ?, \
         calendly_user_uri = ?, password_hash = COALESCE(?, password_hash), updated_ms = ?, \
         version = version + 1 WHERE id = ? AND version = ?",
@@ -178,7 +178,7 @@ pub async fn update(db: &mut Db<'_>, user: &User, password_hash: Option<&str>) -
 /// # Errors
 /// [`Error::Conflict`] when the user still owns something.
 pub async fn delete(db: &mut Db<'_>, id: &Id) -> Result<bool> {
-    let mut sql = Sql::update("DELETE FROM app_user WHERE id = ?", args![id]);
+    let mut sql = Sql::with("DELETE FROM app_user WHERE id = ?", args![id]);
     sql.push(ANOTHER_ADMIN, args![]);
     let (text, args) = sql.build();
     Ok(db.execute(text, args).await? == 1)

@@ -11,7 +11,7 @@
 //! pages of a transaction that is not yet committed (`cache_spill=OFF`): nothing would write them
 //! out before another connection writes to the same place.
 //!
-//! Beside `busy` this is the one file with unsafe code: SQLite takes a file system as a table of C functions.
+//! The code is unsafe because SQLite takes a file system as a table of C functions.
 //! Therefore [`write_out`], which asks the system to write a file, is here too.
 #![expect(unsafe_code, reason = "SQLite calls a file system through C")]
 

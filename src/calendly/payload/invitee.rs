@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 
 use super::{Answer, Malformed, ScheduledEvent, Tracking, answers, check_uri, tracking};
-use crate::calendly::lenient::{flag, needed, object, object_of, text, time, uri};
+use crate::calendly::lenient::{needed, object, object_of, text, time, uri};
 
 /// Longest e-mail address: 64 bytes, `@`, 255 bytes.
 const EMAIL_MAX_BYTES: usize = 320;
@@ -52,9 +52,6 @@ pub struct Invitee<'a> {
     /// Taken from the invitee: the event stays `active` when one of several cancels \[C\].
     #[serde(rename = "status", deserialize_with = "is_canceled")]
     pub canceled: bool,
-    /// URI of the booked event; another one after a reschedule \[C\].
-    #[serde(rename = "event", deserialize_with = "uri")]
-    pub event_uri: Option<Cow<'a, str>>,
     /// The whole name.
     #[serde(deserialize_with = "text")]
     pub name: Option<Cow<'a, str>>,
@@ -82,9 +79,6 @@ pub struct Invitee<'a> {
     /// A phone number, not always E.164 \[C\].
     #[serde(deserialize_with = "text")]
     pub text_reminder_number: Option<Cow<'a, str>>,
-    /// On the old half of a reschedule only \[C\].
-    #[serde(deserialize_with = "flag")]
-    pub rescheduled: bool,
     /// URI of the invitee that this one replaces.
     #[serde(deserialize_with = "uri")]
     pub old_invitee: Option<Cow<'a, str>>,
@@ -211,13 +205,12 @@ mod tests {
     #[test]
     fn a_booking_is_read() {
         let ada = invitee(BODY);
-        assert!(ada.uri.ends_with("/invitees/I1") && !ada.canceled && !ada.rescheduled);
+        assert!(ada.uri.ends_with("/invitees/I1") && !ada.canceled);
         assert_eq!(
             (&*ada.email, ada.name.as_deref()),
             ("Ada@Example.com", Some("Ada"))
         );
         assert_eq!((ada.first_name, ada.last_name), (None, None));
-        assert!(ada.event_uri.unwrap().ends_with("/E1"));
         assert_eq!(ada.timezone.as_deref(), Some("Asia/Calcutta"));
         assert_eq!(ada.created_at_us, Some(1_772_452_289_054_447));
         assert_eq!(ada.updated_at_us, Some(1_772_452_289_054_448));
@@ -241,17 +234,13 @@ mod tests {
             .replace("invitee.created", "invitee.canceled")
             .replace(r#""new_invitee": null"#, r#""new_invitee": "https://new""#)
             .replace(r#""old_invitee": null"#, r#""old_invitee": "https://old""#)
-            .replace(r#""rescheduled": false"#, r#""rescheduled": true"#)
             .replace(
                 r#""payment": null"#,
                 r#""cancellation": {"canceled_by": "Ada",
                 "reason": null, "canceler_type": "invitee", "created_at": "1970-01-01T00:00:01Z"}"#,
             );
         let ada = invitee(&body);
-        assert!(
-            ada.canceled && ada.rescheduled,
-            "by the event, though `status` is active"
-        );
+        assert!(ada.canceled, "by the event, though `status` is active");
         assert_eq!(ada.new_invitee.as_deref(), Some("https://new"));
         assert_eq!(ada.old_invitee.as_deref(), Some("https://old"));
         let canceled = ada.cancellation.unwrap();

@@ -19,7 +19,7 @@ use super::lenient::{
 };
 pub use invitee::{Cancellation, Invitee, InviteeEvent, NoShow};
 pub use key::body_key;
-pub use routing_form::{FormResult, RoutingForm};
+pub use routing_form::RoutingForm;
 pub use scheduled_event::{Host, Location, ScheduledEvent};
 
 /// All events that a subscription can name: a closed list \[C\].

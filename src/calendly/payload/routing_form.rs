@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::{Answer, Malformed, Tracking, answers, check_uri, tracking};
-use crate::calendly::lenient::{needed, object, object_of, text, time};
+use crate::calendly::lenient::{needed, object_of, time};
 
 /// One filled form. The e-mail address, if asked for, is one of the answers \[C\].
 ///
@@ -29,21 +29,6 @@ pub struct RoutingForm<'a> {
     /// Microseconds since 1970; sent with milliseconds \[C\].
     #[serde(rename = "updated_at", deserialize_with = "time")]
     pub updated_at_us: Option<i64>,
-    /// Where the form led the visitor.
-    #[serde(deserialize_with = "object")]
-    pub result: Option<FormResult<'a>>,
-}
-
-/// Where a form led its visitor.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct FormResult<'a> {
-    /// `type` as sent: `event_type`, `external_url` or `custom_message` \[C\].
-    #[serde(rename = "type", borrow, deserialize_with = "text")]
-    pub kind: Option<Cow<'a, str>>,
-    /// URI of the event type, or the address; absent when it is an object.
-    #[serde(deserialize_with = "text")]
-    pub value: Option<Cow<'a, str>>,
 }
 
 impl<'a> RoutingForm<'a> {
@@ -103,9 +88,6 @@ mod tests {
         assert_eq!(form.tracking.utm_source, None);
         assert_eq!(form.created_at_us, Some(1_778_814_245_678_000));
         assert_eq!(form.updated_at_us, Some(1_778_825_104_321_000));
-        let result = form.result.unwrap();
-        assert_eq!(result.kind.as_deref(), Some("event_type"));
-        assert!(result.value.unwrap().ends_with("/T1"));
     }
 
     #[test]
@@ -121,15 +103,6 @@ mod tests {
             let body = format!(r#"{{{event},"payload":{payload}}}"#);
             assert_eq!(parse(body.as_bytes()), Err(Malformed::Payload), "{payload}");
         }
-    }
-
-    #[test]
-    fn a_message_as_result_has_no_value() {
-        let body = BODY.replace(
-            r#""https://api.calendly.com/event_types/T1""#,
-            r#"{"headline": "Sorry"}"#,
-        );
-        assert_eq!(form(&body).result.unwrap().value, None);
     }
 
     #[test]

@@ -28,9 +28,6 @@ pub struct ScheduledEvent<'a> {
     /// Microseconds since 1970.
     #[serde(rename = "updated_at", deserialize_with = "time")]
     pub updated_at_us: Option<i64>,
-    /// URI of the event type.
-    #[serde(deserialize_with = "uri")]
-    pub event_type: Option<Cow<'a, str>>,
     /// Where it takes place.
     #[serde(deserialize_with = "location")]
     pub location: Option<Location<'a>>,
@@ -155,7 +152,6 @@ mod tests {
     fn an_event_is_read() {
         let event = event(EVENT);
         assert!(event.uri.unwrap().ends_with("/E1"));
-        assert!(event.event_type.unwrap().ends_with("/T1"));
         assert_eq!(event.name.as_deref(), Some("Intro"));
         assert_eq!(event.start_us, Some(1_772_521_200_000_000));
         assert_eq!(event.end_us, Some(1_772_523_000_000_000));

@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::super::checkpoint::Disk;
-use super::super::dialect::Pools;
+use super::super::dialect::{Pools, is_missing_database};
 use super::super::error::{Error, Result};
 use super::super::inserts::Insert;
 use super::super::record::record;
@@ -180,17 +180,9 @@ async fn connect(url: &str) -> Result<Option<Pools>> {
             deliveries: Arc::default(),
             others: Arc::default(),
         })),
-        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) if is_missing_database(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// `invalid_catalog_name` in the table of Postgres' error codes.
-fn is_missing(error: &sqlx::Error) -> bool {
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.as_deref() == Some("3D000")
 }
 
 /// A transaction that sees one moment of the database and writes nothing. On SQLite it begins
