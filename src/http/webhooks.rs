@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 use serde_json::json;
 
@@ -50,9 +50,7 @@ async fn take(
     (headers, body): (&HeaderMap, Result<Bytes, BytesRejection>),
 ) -> Answer {
     let body = raw_body(body)?;
-    let signature = headers
-        .get(SIGNATURE)
-        .map(|value| value.as_bytes().to_vec());
+    let signature = joined(headers, SIGNATURE);
     let posted = Posted {
         connection_id,
         signature,
@@ -79,9 +77,19 @@ pub(super) fn receipt(answer: &ingest::Answer) -> serde_json::Value {
     body
 }
 
+/// A header's value; that of several lines is that of one with commas between (RFC 9110, 5.3).
+fn joined(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+    let lines: Vec<&[u8]> = headers
+        .get_all(name)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    (!lines.is_empty()).then(|| lines.join(&b","[..]))
+}
+
 fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {
     let kept = KEPT.iter().filter_map(|name| {
-        let text = String::from_utf8_lossy(headers.get(*name)?.as_bytes()).into_owned();
+        let text = String::from_utf8_lossy(&joined(headers, name)?).into_owned();
         Some(((*name).to_owned(), text.chars().take(KEPT_LENGTH).collect()))
     });
     kept.collect()
