@@ -317,7 +317,7 @@ fn retention_ms(variable: &'static str, text: &str) -> Result<i64, InvalidSettin
 }
 
 fn admin_email(text: String) -> Result<String, InvalidSetting> {
-    match Email::parse(&text) {
+    match Email::parse_bare(&text) {
         Some(_) => Ok(text),
         None => Err(invalid(
             "BOOKBELL_ADMIN_EMAIL",

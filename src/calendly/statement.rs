@@ -267,13 +267,14 @@ fn no_show_marks(
     BTreeMap::from([(name, NoShowMark { order_us, at_us })])
 }
 
-/// The address among the answers: one whose question speaks of mail, else any.
+/// The address among the answers: in one whose question speaks of mail, else one that is nothing
+/// but an address. Others may name somebody else's.
 fn form_email(form: &RoutingForm<'_>) -> Option<Email> {
     let mut asked = form
         .answers
         .iter()
         .filter(|a| a.question.to_lowercase().contains("mail"));
-    let found = asked.find_map(|a| Email::parse(&a.answer));
+    let found = asked.find_map(|a| Email::find(&a.answer));
     found.or_else(|| form.answers.iter().find_map(|a| Email::parse(&a.answer)))
 }
 

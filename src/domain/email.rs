@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize, Serializer};
 /// The longest address SMTP can carry, in bytes (RFC 5321, 4.5.3.1).
 const MAX_BYTES: usize = 320;
 
+/// What stands around addresses and between them.
+const AROUND: [char; 11] = ['<', '>', '(', ')', '[', ']', ',', ';', ':', '\\', '"'];
+
 /// An address as it was typed, trimmed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(from = "String")]
@@ -39,6 +42,21 @@ impl Email {
         (whole && plain && text.len() <= MAX_BYTES).then(|| Self::from_stored(text.to_owned()))
     }
 
+    /// Reads an address that a person types here, who can be told: one with what belongs around
+    /// addresses (RFC 5322, 3.2.3) was pasted with it.
+    #[must_use]
+    pub fn parse_bare(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|email| !email.text.contains(AROUND))
+    }
+
+    /// Finds the first address in what somebody wrote around it.
+    #[must_use]
+    pub fn find(text: &str) -> Option<Self> {
+        let words = text.split(|c: char| c.is_whitespace() || AROUND.contains(&c));
+        let mut words = words.map(|word| word.trim_end_matches('.'));
+        words.find_map(Self::parse)
+    }
+
     /// Takes an address that the program itself stored.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
@@ -71,6 +89,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_found_among_words() {
+        for text in [
+            "ada@example.com",
+            "Ada <ada@example.com>",
+            "mailto:ada@example.com",
+            "You can write to ada@example.com, or bob@example.com.",
+            "@ada: ada@example.com.",
+        ] {
+            let found = Email::find(text).unwrap();
+            assert_eq!(found.as_str(), "ada@example.com", "{text}");
+        }
+        assert_eq!(Email::find("@ada, or ada at example.com"), None);
+    }
+
+    #[test]
     fn what_is_no_address_is_refused() {
         for text in [
             "",
@@ -82,6 +115,14 @@ mod tests {
             "a\n@b",
         ] {
             assert_eq!(Email::parse(text), None, "{text:?}");
+        }
+        for text in [
+            "<ada@example.com>",
+            "mailto:ada@example.com",
+            "ada@example.com;",
+            "a,b@c",
+        ] {
+            assert_eq!(Email::parse_bare(text), None, "{text:?}");
         }
     }
 }

@@ -144,7 +144,7 @@ impl Fields {
     /// Takes an e-mail address that, when it is given, must be one.
     pub fn email(&mut self, field: &str) -> Option<Email> {
         let text = self.some_text(field, 320)?;
-        let email = Email::parse(&text);
+        let email = Email::parse_bare(&text);
         if email.is_none() {
             self.fault(field, "must be an e-mail address");
         }
