@@ -97,12 +97,16 @@ impl From<store::Error> for Error {
     }
 }
 
-/// An error with its causes, as one line for the log.
+/// An error with its causes, as one line for a person. A cause that was said already, because
+/// whoever passed it on said it too, is not said again.
 #[must_use]
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+    let mut line = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::app::error::chain;
 use crate::config::{Config, InvalidSetting, ServeArgs};
 use crate::{serve, store, telemetry};
 
@@ -58,9 +59,9 @@ pub fn run() -> ExitCode {
     };
     match execute(cli.command) {
         Ok(code) => code,
-        Err(error) if is_misuse(&error) => misused(&format!("{error:#}")),
+        Err(error) if is_misuse(&error) => misused(&chain(error.as_ref())),
         Err(error) => {
-            eprintln!("bookbell: {error:#}");
+            eprintln!("bookbell: {}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -286,11 +286,14 @@ async fn open_postgres(url: &str) -> Result<Pools> {
     let connected = match pool.clone().connect_with(options.clone()).await {
         Err(error) if is_missing_database(&error) => {
             create_postgres(url).await?;
-            pool.connect_with(options).await
+            pool.connect_with(options.clone()).await
         }
         other => other,
     };
-    let pool = connected?;
+    let pool = match connected {
+        Err(sqlx::Error::PoolTimedOut) => return Err(refusal(&options).await),
+        connected => connected?,
+    };
     migrations::run(migrations::postgres(), &pool).await?;
     let deliveries = Arc::default();
     let others = Arc::new(AtomicBool::new(true));
@@ -299,6 +302,13 @@ async fn open_postgres(url: &str) -> Result<Pools> {
         deliveries,
         others,
     })
+}
+
+/// Why no connection could be had, which the pool keeps to itself.
+async fn refusal(options: &PgConnectOptions) -> Error {
+    let refused = timeout(ACQUIRE, PgConnection::connect_with(options)).await;
+    let refused = refused.ok().and_then(std::result::Result::err);
+    refused.unwrap_or(sqlx::Error::PoolTimedOut).into()
 }
 
 /// Asks a connection whether it lives; an error has the pool drop it.

@@ -200,6 +200,16 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone(database: Datab
     assert_eq!(server.api().events(&admin.token, 0).await.len(), 2);
 }
 
+#[test]
+fn a_database_that_cannot_be_reached_is_said_to_be_so() {
+    let mut database = Database::sqlite();
+    // Nobody listens there.
+    "postgres://bookbell@127.0.0.1:1/bookbell".clone_into(&mut database.url);
+    let said = refusal(&database);
+    assert_eq!(said.matches("refused").count(), 1, "{said}");
+    assert!(said.starts_with("bookbell: the database failed"), "{said}");
+}
+
 async fn sigterm_ends_it_whoever_is_connected_and_clients_come_back(database: Database) {
     let mut server = Server::start_to_restart(database);
     let api = server.api();
