@@ -1,9 +1,9 @@
 // The prospects that proposals name by id, and the users that own records: looked up once, kept true by events.
 
 import { signal } from '@preact/signals';
-import { findListed, onEvents } from './sync.js';
+import { findListed, onEvents, untilItWorks } from './sync.js';
 import { read } from './session.js';
-import { isAdmin } from './store.js';
+import { isAdmin, user } from './store.js';
 
 const known = new Map();
 const waiting = [];
@@ -54,20 +54,50 @@ onEvents((events) => {
 
 /** All users, for admins; empty for members, who own all they see. */
 export const users = signal([]);
+/** Ids that nobody had when the users were read, so that they are not read for the same one for ever. */
+const strangers = new Set();
+/** For whom the users are being read. */
+let readingFor = null;
 
-export async function loadUsers() {
-  users.value = [];
+/** Begins anew with what the one who has just signed in may see. */
+export function loadUsers() {
   known.clear();
-  if (!isAdmin.value) return;
-  try {
-    const { body } = await read('/api/users?limit=200');
-    users.value = body.items;
-  } catch {
-    // Owners are then shown by nothing, and cannot be chosen.
+  strangers.clear();
+  users.value = [];
+  readUsers();
+}
+
+function readUsers() {
+  const me = user.peek();
+  if (!isAdmin.peek() || readingFor === me) return;
+  readingFor = me;
+  const wanted = () => user.peek() === me;
+  untilItWorks(async () => {
+    const all = await everyUser();
+    if (!wanted()) return;
+    readingFor = null;
+    users.value = all;
+  }, wanted);
+}
+
+async function everyUser() {
+  const all = [];
+  const query = new URLSearchParams({ limit: '200' });
+  for (;;) {
+    const { body } = await read(`/api/users?${query}`);
+    all.push(...body.items);
+    if (!body.nextCursor) return all;
+    query.set('cursor', body.nextCursor);
   }
 }
 
+/** What a user is called, or '' while that is not known. Who was added a moment ago is asked for. */
 export function userName(id) {
   const found = users.value.find((one) => one.id === id);
-  return found ? found.name || found.email : '';
+  if (found) return found.name || found.email;
+  if (!readingFor && !strangers.has(id)) {
+    strangers.add(id);
+    readUsers();
+  }
+  return '';
 }

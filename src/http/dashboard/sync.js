@@ -99,7 +99,7 @@ function reload() {
 }
 
 /** Tries until it works, less and less often, and says meanwhile why it does not. */
-async function untilItWorks(task, wanted) {
+export async function untilItWorks(task, wanted) {
   for (let failures = 0; ; failures += 1) {
     try {
       const answer = await task();

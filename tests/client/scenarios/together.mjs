@@ -35,6 +35,9 @@ export async function together(browser) {
   step("a conflict shows both versions");
   await conflict(anna, ben);
 
+  step("an owner whom the page does not know stays");
+  await unknownOwner(anna);
+
   step("deleted");
   await anna.locator("[data-action=delete]").click();
   await anna.locator("[data-action=delete-now]").click();
@@ -85,6 +88,26 @@ async function conflict(anna, ben) {
   await sees(ben, "what was chosen", async () => (await ben.getByTestId("panel").innerText()).includes("+36 1 555 0200"), true);
   const { body } = await desk.call("GET", "/api/prospects?search=orsolya");
   assert.deepEqual([body.items[0].phone, body.items[0].company], ["+36 1 555 0200", "Ben’s finding"]);
+}
+
+/** Somebody was added after the page was opened, and the page cannot ask who that is. */
+async function unknownOwner(anna) {
+  const { body: noor } = await desk.call("POST", "/api/users", { name: "Noor", email: "noor@example.org", role: "member", password: "ring the bell twice" });
+  const prospect = async () => (await desk.call("GET", "/api/prospects?search=orsolya")).body.items[0];
+  await anna.route("**/api/users?*", (route) => route.abort());
+  await desk.call("PATCH", `/api/prospects/${(await prospect()).id}`, { ownerId: noor.id });
+  await sees(anna, "no name", () => row(anna, "Orsolya").locator(".owner").innerText(), "");
+  await anna.locator("[data-action=edit]").click();
+  const form = anna.getByTestId("prospect-form");
+  const chosen = () => form.locator("[name=ownerId]").evaluate((node) => node.selectedOptions[0].innerText);
+  await sees(anna, "the owner", chosen, "Unknown user");
+  await anna.unroute("**/api/users?*");
+  await sees(anna, "the owner, once known", chosen, "Noor");
+  await form.locator("[name=phone]").fill("+36 1 555 0300");
+  await form.locator("button[type=submit]").click();
+  await anna.getByTestId("panel").getByText("Noor").waitFor();
+  const { phone, ownerId } = await prospect();
+  assert.deepEqual([phone, ownerId], ["+36 1 555 0300", noor.id]);
 }
 
 async function filters(anna, ben) {

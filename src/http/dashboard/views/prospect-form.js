@@ -88,8 +88,11 @@ function focusOnce(node) {
   node?.focus({ preventScroll: true });
 }
 
+/** Whoever owns the record is among the choices, known or not: to save a form must not take it away. */
 function Owner({ value }) {
-  const sorted = [...users.value].sort((a, b) => collator.value.compare(a.name, b.name));
+  const unknown = value && !users.value.some(({ id }) => id === value);
+  const choices = unknown ? [...users.value, { id: value, name: ownerName(value) }] : [...users.value];
+  const sorted = choices.sort((a, b) => collator.value.compare(a.name, b.name));
   return html`<label class="field"><span>${t('field.owner')}</span><select name="ownerId"><option value="">${t('unassigned')}</option>
     ${sorted.map(({ id, name, email }) => html`<option key=${id} value=${id} selected=${id === value}>${name || email}</option>`)}</select></label>`;
 }
@@ -119,8 +122,12 @@ function Conflict({ base, clash, onResolve, onCancel }) {
 
 function shown(name, value) {
   if (name === 'status') return word('status', value);
-  if (name === 'ownerId') return value ? userName(value) : t('unassigned');
+  if (name === 'ownerId') return value ? ownerName(value) : t('unassigned');
   return value;
+}
+
+function ownerName(id) {
+  return userName(id) || t('owner.unknown');
 }
 
 /** What the form says, in the API's terms: an empty text is null. */

@@ -91,6 +91,7 @@ export const en = {
   'source.manual': 'By hand',
   'source.import': 'Import',
   unassigned: 'Unassigned',
+  'owner.unknown': 'Unknown user',
 
   prospect: 'Prospect',
   'prospect.new': 'New prospect',

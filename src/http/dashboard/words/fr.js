@@ -91,6 +91,7 @@ export const fr = {
   'source.manual': 'À la main',
   'source.import': 'Import',
   unassigned: 'Non attribué',
+  'owner.unknown': 'Utilisateur inconnu',
 
   prospect: 'Prospect',
   'prospect.new': 'Nouveau prospect',
