@@ -146,21 +146,30 @@ export class List {
     }
   }
 
-  /** Asks for the first page again and adds what is new: for records that no event tells of. */
+  /** Asks for the first page again and makes the list say the same: for records that no event tells of. */
   async refresh() {
-    const load = this.#load;
+    const [load, version] = [this.#load, this.version.peek()];
     const { body } = await read(`${this.#path}?${this.#query}`);
-    if (load !== this.#load) return;
+    // What has changed the list meanwhile may be newer than this answer.
+    if (load !== this.#load || version !== this.version.peek()) return;
     const fresh = body.items.filter((record) => !this.#byId.has(this.#idOf(record)));
     // More came than a page holds: what lies between is not known, so start over.
     if (fresh.length === body.items.length && this.items.length > 0) {
       await this.load();
       return;
     }
+    this.#missingIn(body).forEach((record) => this.remove(this.#idOf(record)));
     const changed = body.items.filter((record) => JSON.stringify(this.#byId.get(this.#idOf(record))) !== JSON.stringify(record));
     changed.forEach((record) => this.put(record, true));
     this.total.value = body.total;
     this.flush();
+  }
+
+  /** What is on this page of the list no longer: it has left the filter. */
+  #missingIn({ items, nextCursor }) {
+    const ids = new Set(items.map(this.#idOf));
+    const covers = (record) => nextCursor === null || this.#compare(record, items.at(-1)) <= 0;
+    return this.items.filter((record) => !ids.has(this.#idOf(record)) && covers(record));
   }
 
   /** Takes a record from an answer, unless an event has told something newer already. */

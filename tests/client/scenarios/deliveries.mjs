@@ -34,4 +34,15 @@ export async function deliveries(browser) {
   await sees(anna, "the newest first", () => anna.getByTestId("delivery").locator(".pill").allInnerTexts(), ["Ignored", "Processed"]);
   await anna.getByTestId("filter-verdict").selectOption("quarantined");
   await anna.getByText("No deliveries like that").waitFor();
+
+  step("what is held no longer leaves that filter");
+  const late = ["guests", "utm_full", "name_split"].map((name) => `${fixtures}/shapes/${name}.json`);
+  await desk.replay(late, "--skew", "900");
+  const verdicts = () => anna.getByTestId("delivery").locator(".pill").allInnerTexts();
+  await sees(anna, "those that are held", verdicts, ["Held", "Held", "Held"]);
+  await anna.getByTestId("delivery").first().click();
+  await panel.locator("[data-action=replay]").click();
+  await sees(anna, "those that are held, without the released one", verdicts, ["Held", "Held"]);
+  await desk.replay(late.slice(0, 1));
+  await sees(anna, "those that are held, without the one that came again in time", verdicts, ["Held"]);
 }

@@ -23,6 +23,11 @@ export function Deliveries({ selected }) {
   const [following, setFollowing] = useState(true);
   const list = useDeliveries(status, event, following);
   const onOpen = (id, { walking = false } = {}) => go('deliveries', id, { replace: walking });
+  const changed = (delivery) => {
+    list.put(delivery);
+    list.flush();
+    list.refresh().catch(() => {});
+  };
   return html`<section class="deliveries" aria-labelledby="deliveries-heading">
     <header class="view-head"><h1 id="deliveries-heading">${t('nav.deliveries')}</h1><${Counts} version=${list.version.value} /></header>
     <div class="filters"><div class="choices">
@@ -33,7 +38,7 @@ export function Deliveries({ selected }) {
       ? html`<p class="empty-list">${t('deliveries.none')}</p>`
       : html`<${Table} key=${`${status} ${event}`} list=${list} label=${t('nav.deliveries')} testid="deliveries" rowTestid="delivery" idOf=${idOf} heights=${[44, 64]}
           selected=${selected} onOpen=${onOpen} columns=${COLUMNS} row=${Row} />`}
-    ${selected && html`<${DeliveryPanel} key=${selected} id=${selected} onChanged=${() => list.refresh()} />`}
+    ${selected && html`<${DeliveryPanel} key=${selected} id=${selected} onChanged=${changed} />`}
   </section>`;
 }
 
@@ -46,7 +51,8 @@ function useDeliveries(status, event, following) {
     const query = new URLSearchParams({ limit: '100' });
     if (status) query.set('status', status);
     if (event) query.set('event', event);
-    return new List({ kind: 'delivery', path: '/api/deliveries', query });
+    const wanted = (delivery) => (!status || delivery.status === status) && (!event || delivery.event === event);
+    return new List({ kind: 'delivery', path: '/api/deliveries', query, wanted });
   }, [status, event]);
   useEffect(() => watch(list), [list]);
   useEffect(() => {

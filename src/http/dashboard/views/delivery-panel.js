@@ -17,12 +17,16 @@ export function DeliveryPanel({ id, onChanged }) {
   const [busy, setBusy] = useState(false);
   const box = useRef(null);
   const path = `/api/deliveries/${encodeURIComponent(id)}`;
-  const load = () => read(path).then(({ body }) => setDelivery(body), setError);
+  const load = async () => {
+    const { body } = await read(path);
+    setDelivery(body);
+    return body;
+  };
   const close = () => {
     go('deliveries');
     requestAnimationFrame(() => document.querySelector(`[data-id="${CSS.escape(id)}"]`)?.focus());
   };
-  useEffect(() => { load(); }, [id]);
+  useEffect(() => { load().catch(setError); }, [id]);
   useEffect(() => bind('Escape', close), [id]);
   useEffect(() => { if (!walking) box.current.focus({ preventScroll: true }); }, [id]);
 
@@ -32,8 +36,7 @@ export function DeliveryPanel({ id, onChanged }) {
     try {
       const { body } = await write('POST', `${path}/replay`, {});
       setVerdict(body);
-      await load();
-      onChanged().catch(() => {});
+      onChanged(await load());
     } catch (problem) {
       setError(problem);
     } finally {
