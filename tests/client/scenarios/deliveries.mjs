@@ -1,6 +1,6 @@
 // Deliveries: one that is held is seen, understood and released.
 import assert from "node:assert/strict";
-import { names, sees } from "../desk.mjs";
+import { booking, names, sees } from "../desk.mjs";
 import { colleague, desk, fixtures, goTo, step } from "../stage.mjs";
 
 export async function deliveries(browser) {
@@ -45,4 +45,23 @@ export async function deliveries(browser) {
   await sees(anna, "those that are held, without the released one", verdicts, ["Held", "Held"]);
   await desk.replay(late.slice(0, 1));
   await sees(anna, "those that are held, without the one that came again in time", verdicts, ["Held"]);
+
+  step("the tail goes on while bookings pour in");
+  await anna.getByTestId("filter-verdict").selectOption("processed");
+  await sees(anna, "a full list", async () => (await verdicts()).length > 0, true);
+  await pour(() => sees(anna, "the newest", async () => (await rowCount(anna)) > 20, true));
+}
+
+const rowCount = async (page) => Number(await page.locator(".table").getAttribute("aria-rowcount"));
+
+/** Posts bookings one after the other, some ten a second, until this has happened. */
+async function pour(until) {
+  let pouring = true;
+  const load = (async () => {
+    for (let n = 1; pouring; n += 1) {
+      await desk.post(booking(n));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  })();
+  await Promise.all([load, until().finally(() => { pouring = false; })]);
 }

@@ -15,6 +15,7 @@ const STATUSES = ['processed', 'ignored', 'quarantined', 'rejected'];
 const EVENTS = ['invitee.created', 'invitee.canceled', 'invitee_no_show.created', 'invitee_no_show.deleted', 'routing_form_submission.created'];
 const COLUMNS = ['received', 'event', 'verdict', 'reason', 'took'];
 const POLL_MS = 3_000;
+const SOON_MS = 300;
 const idOf = (delivery) => delivery.id;
 
 export function Deliveries({ selected }) {
@@ -57,20 +58,22 @@ function useDeliveries(status, event, following) {
   useEffect(() => watch(list), [list]);
   useEffect(() => {
     if (!following) return undefined;
-    let timer = 0;
+    let poll = 0;
+    let soon = 0;
     const ask = () => {
-      clearTimeout(timer);
-      timer = setTimeout(ask, POLL_MS);
+      clearTimeout(poll);
+      clearTimeout(soon);
+      soon = 0;
+      poll = setTimeout(ask, POLL_MS);
       if (!document.hidden && list.state.value === 'ready') list.refresh().catch(() => {});
     };
-    timer = setTimeout(ask, POLL_MS);
-    const soon = onEvents(() => {
-      clearTimeout(timer);
-      timer = setTimeout(ask, 300);
-    });
+    poll = setTimeout(ask, POLL_MS);
+    // Not put off by what follows: while bookings pour in, the tail must go on too.
+    const stop = onEvents(() => { soon ||= setTimeout(ask, SOON_MS); });
     return () => {
-      clearTimeout(timer);
-      soon();
+      clearTimeout(poll);
+      clearTimeout(soon);
+      stop();
     };
   }, [list, following]);
   list.version.value;
