@@ -40,7 +40,8 @@ export class List {
   #floor = null;
   /** Counts loads, so that the answer to an older question is not taken for the newer's. */
   #load = 0;
-  #loadingMore = false;
+  /** Events that came while the next page was on its way, and were applied at once; null at other times. */
+  #meanwhile = null;
   /** Events that came while the first page was on its way; null at other times. */
   #held = null;
   #dirty = false;
@@ -129,21 +130,39 @@ export class List {
 
   /** Loads the next page, if there is one and it is not on its way already. */
   async more() {
-    if (!this.#cursor || this.#loadingMore) return;
-    this.#loadingMore = true;
+    if (!this.#cursor || this.#meanwhile) return;
+    this.#meanwhile = [];
     const load = this.#load;
     try {
       const query = new URLSearchParams(this.#query);
       query.set('cursor', this.#cursor);
       const { body } = await read(`${this.#path}?${query}`);
       if (load !== this.#load) return;
-      this.#page(body);
-      body.items.forEach((record) => this.#offer(record));
-      this.#dirty = true;
-      this.flush();
+      this.#add(body);
     } finally {
-      this.#loadingMore = false;
+      this.#meanwhile = null;
     }
+  }
+
+  /**
+   * The page may have been read before what came meanwhile, some of which had no place until now: that is
+   * applied once more behind it.
+   */
+  #add(page) {
+    const meanwhile = this.#meanwhile;
+    this.#meanwhile = null;
+    this.#page(page);
+    page.items.forEach((record) => this.#offer(record));
+    meanwhile.forEach(([change, ...rest]) => this[change](...rest));
+    this.#dirty = true;
+    this.flush();
+  }
+
+  /** Keeps a change for when an answer that is on its way has come. True when it has to wait until then. */
+  #waits(...change) {
+    this.#meanwhile?.push(change);
+    this.#held?.push(change);
+    return this.#held !== null;
   }
 
   /** Asks for the first page again and makes the list say the same: for records that no event tells of. */
@@ -182,10 +201,7 @@ export class List {
 
   /** Takes a record as it is now. `arrived`: it was made a moment ago. Applying it again changes nothing. */
   put(record, arrived = false) {
-    if (this.#held) {
-      this.#held.push(['put', record, arrived]);
-      return;
-    }
+    if (this.#waits('put', record, arrived)) return;
     const id = this.#idOf(record);
     const known = this.#byId.get(id);
     if (known && known.updatedAt > record.updatedAt) return;
@@ -202,10 +218,7 @@ export class List {
   }
 
   remove(id) {
-    if (this.#held) {
-      this.#held.push(['remove', id]);
-      return;
-    }
+    if (this.#waits('remove', id)) return;
     this.#gone.add(id);
     const known = this.#byId.get(id);
     if (!known) return;
@@ -222,7 +235,7 @@ export class List {
 
   /** A prospect that is gone takes its proposals along. */
   dropProspect(prospectId) {
-    if (this.#kind !== 'proposal') return;
+    if (this.#kind !== 'proposal' || this.#waits('dropProspect', prospectId)) return;
     const gone = this.items.filter((proposal) => proposal.prospectId === prospectId);
     gone.forEach((proposal) => this.remove(this.#idOf(proposal)));
   }
