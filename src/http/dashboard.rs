@@ -38,6 +38,7 @@ macro_rules! files {
 
 /// Path below `/assets/`, and text. `tests/it/dashboard.rs` finds a file that is missing here.
 const FILES: &[(&str, &str)] = files![
+    "announce.js",
     "api.js",
     "app.js",
     "arrivals.js",

@@ -23,9 +23,6 @@ export const newCount = computed(() => counts.value?.byStatus.new ?? 0);
 export const minute = signal(Date.now());
 setInterval(() => { minute.value = Date.now(); }, 30_000);
 
-/** What a screen reader is told next. */
-export const announcement = signal('');
-
 // Where one is: `#/prospects/{id}`. Ids only; whatever one searches for stays out of addresses.
 
 export const route = signal(parse(location.hash));

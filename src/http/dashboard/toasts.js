@@ -1,7 +1,7 @@
 // Short messages that come and go by themselves, and are told to screen readers.
 
 import { signal } from '@preact/signals';
-import { announcement } from './store.js';
+import { announce } from './announce.js';
 
 const TOAST_MS = 7_000;
 const MOST = 3;
@@ -15,7 +15,7 @@ export function toast(title, texts = [], href = null) {
   last += 1;
   const id = last;
   toasts.value = [...toasts.value, { id, title, texts: texts.filter(Boolean), href }].slice(-MOST);
-  announcement.value = [title, ...texts.filter(Boolean)].join(', ');
+  announce([title, ...texts.filter(Boolean)].join(', '));
   setTimeout(() => leave(id), TOAST_MS);
 }
 

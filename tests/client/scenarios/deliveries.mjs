@@ -36,10 +36,13 @@ export async function deliveries(browser) {
   await anna.getByText("No deliveries like that").waitFor();
 
   step("what is held no longer leaves that filter");
+  await ben.getByTestId("announcer").getByText("Mirela Vintilescu").waitFor({ state: "attached" });
+  await listen(ben);
   const late = ["guests", "utm_full", "name_split"].map((name) => `${fixtures}/shapes/${name}.json`);
   await desk.replay(late, "--skew", "900");
   const verdicts = () => anna.getByTestId("delivery").locator(".pill").allInnerTexts();
   await sees(anna, "those that are held", verdicts, ["Held", "Held", "Held"]);
+  await sees(ben, "what is said, one behind the other", async () => (await said(ben)).filter((text) => text.startsWith("A delivery was held back")).length >= 2, true);
   await anna.getByTestId("delivery").first().click();
   await panel.locator("[data-action=replay]").click();
   await sees(anna, "those that are held, without the released one", verdicts, ["Held", "Held"]);
@@ -51,6 +54,14 @@ export async function deliveries(browser) {
   await sees(anna, "a full list", async () => (await verdicts()).length > 0, true);
   await pour(() => sees(anna, "the newest", async () => (await rowCount(anna)) > 20, true));
 }
+
+/** Notes from now on what a screen reader is told: each new piece of the region that it reads. */
+const listen = (page) => page.getByTestId("announcer").evaluate((region) => {
+  window.__said = [];
+  new MutationObserver((changes) => changes.forEach(({ addedNodes, target }) => window.__said.push(...[...addedNodes].map((node) => node.textContent), ...(addedNodes.length ? [] : [target.textContent]))))
+    .observe(region, { childList: true, characterData: true, subtree: true });
+});
+const said = (page) => page.evaluate(() => window.__said);
 
 const rowCount = async (page) => Number(await page.locator(".table").getAttribute("aria-rowcount"));
 

@@ -1,9 +1,10 @@
 // What stands around every view: header, navigation, connection, the panel beside, dialogs, announcements.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
+import { announcement } from '../announce.js';
 import { explain, t } from '../i18n.js';
 import { bind } from '../keys.js';
-import { announcement, connection, counts, go, href, isAdmin, newCount, open, prospectFilter, route, trouble, user } from '../store.js';
+import { connection, counts, go, href, isAdmin, newCount, open, prospectFilter, route, trouble, user } from '../store.js';
 import { Button, html, Icon, Logo } from '../ui.js';
 import { Deliveries } from './deliveries.js';
 import { FirstRun } from './first-run.js';
@@ -120,13 +121,8 @@ function Rail({ incoming }) {
   return html`<aside class="rail" aria-label=${t('incoming.title')}><${Incoming} incoming=${incoming} /></aside>`;
 }
 
-/** Says changes aloud, once each, and not faster than they can be heard. */
+/** Says aloud what came. A new element each time: a text that stays the same is not spoken again. */
 function Announcer() {
-  const [text, setText] = useState('');
-  const latest = announcement.value;
-  useEffect(() => {
-    const timer = setTimeout(() => setText(latest), 400);
-    return () => clearTimeout(timer);
-  }, [latest]);
-  return html`<p class="sr" role="status" aria-live="polite" data-testid="announcer">${text}</p>`;
+  const told = announcement.value;
+  return html`<p class="sr" role="status" aria-live="polite" data-testid="announcer">${told && html`<span key=${told.id}>${told.text}</span>`}</p>`;
 }
