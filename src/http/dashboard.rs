@@ -48,6 +48,7 @@ const FILES: &[(&str, &str)] = files![
     "favicon-new.svg",
     "favicon.svg",
     "filter.js",
+    "focus.js",
     "format.js",
     "i18n.js",
     "keys.js",

@@ -1,13 +1,14 @@
 // One delivery: verdict, timings, what it changed, headers and the body as it came.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { clock } from '../clock.js';
+import { usePanel } from '../focus.js';
 import { duration, exactly, toTheMillisecond } from '../format.js';
 import { explain, t, word } from '../i18n.js';
 import { bind } from '../keys.js';
 import { seenHere, UNSURE_MS } from '../screen.js';
 import { read, write } from '../session.js';
-import { go, href, walking } from '../store.js';
+import { go, href } from '../store.js';
 import { Button, html, Pill } from '../ui.js';
 
 export function DeliveryPanel({ id, onChanged }) {
@@ -15,20 +16,16 @@ export function DeliveryPanel({ id, onChanged }) {
   const [error, setError] = useState(null);
   const [verdict, setVerdict] = useState(null);
   const [busy, setBusy] = useState(false);
-  const box = useRef(null);
+  const box = usePanel(id);
   const path = `/api/deliveries/${encodeURIComponent(id)}`;
   const load = async () => {
     const { body } = await read(path);
     setDelivery(body);
     return body;
   };
-  const close = () => {
-    go('deliveries');
-    requestAnimationFrame(() => document.querySelector(`[data-id="${CSS.escape(id)}"]`)?.focus());
-  };
+  const close = () => go('deliveries');
   useEffect(() => { load().catch(setError); }, [id]);
-  useEffect(() => bind('Escape', close), [id]);
-  useEffect(() => { if (!walking) box.current.focus({ preventScroll: true }); }, [id]);
+  useEffect(() => bind('Escape', close), []);
 
   async function replay() {
     setBusy(true);

@@ -1,10 +1,11 @@
 // Proposals that have just come in: at most five at a time, gone after an hour, answered or put away on the spot.
 
 import { useEffect, useMemo } from 'preact/hooks';
+import { useItem } from '../focus.js';
 import { t } from '../i18n.js';
 import { idOfProposal, List } from '../list.js';
 import { isRead, markRead } from '../read.js';
-import { go, minute } from '../store.js';
+import { go, minute, open } from '../store.js';
 import { watch } from '../sync.js';
 import { dismiss, toasts } from '../toasts.js';
 import { Ago, Button, Dialog, html, Icon, Logo, Text } from '../ui.js';
@@ -43,8 +44,8 @@ function readKey({ appointmentId, startTime }) {
 
 export function Incoming({ incoming }) {
   const { shown, waiting } = recent(incoming);
-  return html`<section class="incoming" aria-labelledby="incoming-title">
-    <header class="section-head"><h2 id="incoming-title">${t('incoming.title')}</h2>
+  return html`<section class="incoming" aria-labelledby="incoming-title" data-items>
+    <header class="section-head"><h2 id="incoming-title" tabIndex="-1">${t('incoming.title')}</h2>
       ${waiting > 0 && html`<span class="muted">${t('incoming.more', { n: waiting })}</span>`}</header>
     ${shown.length === 0 && html`<div class="quiet-box"><${Icon} name="check" /><p>${t('incoming.none')}</p></div>`}
     <ul class="cards" data-testid="proposals">
@@ -54,9 +55,13 @@ export function Incoming({ incoming }) {
 }
 
 function Card({ proposal, fresh }) {
+  const item = useItem();
   const away = () => markRead(readKey(proposal));
-  const view = () => go('prospects', proposal.prospectId);
-  return html`<li class=${`card ${fresh ? 'fresh' : ''}`} data-testid="proposal" data-id=${proposal.appointmentId} data-status=${proposal.status}>
+  const view = () => {
+    open.value = '';
+    go('prospects', proposal.prospectId);
+  };
+  return html`<li class=${`card ${fresh ? 'fresh' : ''}`} ref=${item} tabIndex="-1" data-testid="proposal" data-id=${proposal.appointmentId} data-status=${proposal.status}>
     <div class="card-head"><${Marks} proposal=${proposal} /><span class="muted"><${Ago} time=${proposal.createdAt} /></span>
       <${Button} icon="close" iconOnly kind="quiet small" label=${t('dismiss')} data-action="dismiss" onClick=${away} /></div>
     <h3><${Text}>${proposal.title || t('meeting')}<//></h3>

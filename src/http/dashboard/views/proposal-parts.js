@@ -1,6 +1,7 @@
 // Parts of a proposal that several views show: its times, its marks, its place, and the answers to it.
 
 import { useState } from 'preact/hooks';
+import { focusOnce, usePartOfItem } from '../focus.js';
 import { VIEWER_ZONE, fullName, slot, zoneName } from '../format.js';
 import { explain, t } from '../i18n.js';
 import { prospectById } from '../people.js';
@@ -10,7 +11,7 @@ import { Button, html, Icon, Pill, Place, Text } from '../ui.js';
 
 /** When it is for the reader, with the invitee's own time beside it. */
 export function When({ proposal }) {
-  const { startTime, endTime, timezone } = proposal;
+  const { startTime, endTime } = proposal;
   const mine = slot(startTime, endTime, VIEWER_ZONE);
   if (!mine) return html`<p class="when"><span class="muted">${t('no_time')}</span></p>`;
   return html`<p class="when"><strong><time dateTime=${startTime}>${mine.day}, ${mine.hours}</time></strong>
@@ -54,14 +55,13 @@ export function Why({ proposal }) {
     ${cancellation.reason && html`: <${Text}>${cancellation.reason}<//>`}</p>`;
 }
 
-/**
- * Accept, and reject with a reason. `after` is called when it is answered; `more` stands beside the buttons.
- */
-export function Answer({ proposal, after, more }) {
+/** Accept, and reject with a reason. `more` stands beside the buttons. */
+export function Answer({ proposal, more }) {
   const [asking, setAsking] = useState(false);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
   const { appointmentId: id, status } = proposal;
+  const part = usePartOfItem();
 
   async function answer(action, body) {
     setBusy(true);
@@ -70,7 +70,6 @@ export function Answer({ proposal, after, more }) {
       const { body: changed } = await write('POST', `/api/proposals/${encodeURIComponent(id)}/${action}`, body);
       show('proposal', changed);
       setAsking(false);
-      after?.();
     } catch (problem) {
       setError(problem);
     } finally {
@@ -80,17 +79,17 @@ export function Answer({ proposal, after, more }) {
 
   const canReject = status === 'pending' || status === 'accepted';
   if (asking && canReject) {
-    return html`<${Reject} busy=${busy} error=${error} onCancel=${() => setAsking(false)} onReject=${(reason) => answer('reject', reason ? { reason } : {})} />`;
+    return html`<${Reject} part=${part} busy=${busy} error=${error} onCancel=${() => setAsking(false)} onReject=${(reason) => answer('reject', reason ? { reason } : {})} />`;
   }
   if (!canReject && !more) return null;
-  return html`<div class="actions">
+  return html`<div class="actions" ref=${part}>
     ${status === 'pending' && html`<${Button} kind="primary" icon="check" label=${t('accept')} data-action="accept" busy=${busy} onClick=${() => answer('accept', {})} />`}
     ${canReject && html`<${Button} label=${t('reject')} data-action="reject" busy=${busy} onClick=${() => setAsking(true)} />`}
     ${more}
     <p class="error" role="alert">${error && explain(error)}</p></div>`;
 }
 
-function Reject({ busy, error, onCancel, onReject }) {
+function Reject({ part, busy, error, onCancel, onReject }) {
   const submit = (event) => {
     event.preventDefault();
     if (!busy) onReject(event.currentTarget.elements.reason.value.trim());
@@ -100,15 +99,10 @@ function Reject({ busy, error, onCancel, onReject }) {
     event.stopPropagation();
     onCancel();
   };
-  return html`<form class="reject" onSubmit=${submit} onKeyDown=${leave}>
+  return html`<form class="reject" ref=${part} onSubmit=${submit} onKeyDown=${leave}>
     <label class="field"><span>${t('reject.reason')}</span>
       <textarea name="reason" rows="2" maxLength="2000" ref=${focusOnce}></textarea></label>
     <div class="actions"><button class="button danger" type="submit" data-action="reject-now" aria-disabled=${busy ? 'true' : null}>${t('reject')}</button>
       <${Button} label=${t('cancel')} kind="quiet" onClick=${onCancel} /></div>
     <p class="error" role="alert">${error && explain(error)}</p></form>`;
-}
-
-/** For `ref`: gives a part the focus when it appears. The function stays the same, so that it is called once. */
-function focusOnce(node) {
-  node?.focus({ preventScroll: true });
 }

@@ -1,6 +1,7 @@
 // The agenda: proposals by day, in the reader's time with the invitee's beside it.
 
 import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useItem } from '../focus.js';
 import { dayKey, dayName, slot, VIEWER_ZONE, zoneName } from '../format.js';
 import { t, word } from '../i18n.js';
 import { idOfProposal, List } from '../list.js';
@@ -16,8 +17,8 @@ export function Agenda() {
   const [status, setStatus] = useState('');
   const list = useAgenda(past, status);
   const days = byDay(list.items);
-  return html`<section class="agenda" aria-labelledby="agenda-heading">
-    <header class="view-head"><h1 id="agenda-heading">${t('nav.agenda')}</h1><p class="muted total">${t('times_in', { zone: zoneName(VIEWER_ZONE) })}</p></header>
+  return html`<section class="agenda" aria-labelledby="agenda-heading" data-items>
+    <header class="view-head"><h1 id="agenda-heading" tabIndex="-1">${t('nav.agenda')}</h1><p class="muted total">${t('times_in', { zone: zoneName(VIEWER_ZONE) })}</p></header>
     <div class="filters">
       <div class="tabs" role="group" aria-label=${t('agenda.which')}>
         ${[false, true].map((value) => html`<button key=${value} type="button" class="tab" aria-pressed=${String(past === value)} onClick=${() => setPast(value)}>${t(value ? 'agenda.past' : 'agenda.upcoming')}</button>`)}
@@ -61,10 +62,11 @@ function byDay(proposals) {
 
 function Line({ proposal, fresh }) {
   const mine = slot(proposal.startTime, proposal.endTime, VIEWER_ZONE);
+  const item = useItem();
   const open = (event) => {
     if (!event.target.closest('a, button, textarea, form')) go('agenda', proposal.prospectId);
   };
-  return html`<li class=${`line ${fresh ? 'fresh' : ''}`} data-testid="proposal" data-id=${proposal.appointmentId} data-status=${proposal.status} onClick=${open}>
+  return html`<li class=${`line ${fresh ? 'fresh' : ''}`} ref=${item} tabIndex="-1" data-testid="proposal" data-id=${proposal.appointmentId} data-status=${proposal.status} onClick=${open}>
     <div class="line-time"><time dateTime=${proposal.startTime}>${mine?.hours ?? '–'}</time>${mine && html`<${Theirs} proposal=${proposal} mine=${mine} />`}</div>
     <div class="line-what"><h3><a href=${href('agenda', proposal.prospectId)}><${Text}>${proposal.title || t('meeting')}<//></a></h3>
       <p><${With} proposal=${proposal} /></p><${Where} location=${proposal.location} /><${Why} proposal=${proposal} /></div>

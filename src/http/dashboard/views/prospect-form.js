@@ -1,6 +1,7 @@
 // The form of a prospect, new or known. Two people at once: whoever saves second sees both versions and chooses.
 
 import { useRef, useState } from 'preact/hooks';
+import { focusOnce } from '../focus.js';
 import { collator, fullName } from '../format.js';
 import { explain, t, word } from '../i18n.js';
 import { userName, users } from '../people.js';
@@ -82,10 +83,6 @@ function Field({ name, value, first, problem }) {
     <input name=${name} type=${name === 'email' ? 'email' : name === 'phone' ? 'tel' : 'text'} required=${name === 'email'} maxLength=${name === 'timezone' ? 64 : 200}
       defaultValue=${value} placeholder=${name === 'timezone' ? 'Europe/Paris' : null} spellcheck=${false} ref=${first ? focusOnce : null} aria-invalid=${String(Boolean(problem))} />
     ${problem && html`<small class="error">${problem}</small>`}</label>`;
-}
-
-function focusOnce(node) {
-  node?.focus({ preventScroll: true });
 }
 
 /** Whoever owns the record is among the choices, known or not: to save a form must not take it away. */

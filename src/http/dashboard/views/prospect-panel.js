@@ -1,7 +1,8 @@
 // One prospect: everything known, its bookings with their history, and what one can do about it.
 
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useState } from 'preact/hooks';
 import { didMyself } from '../arrivals.js';
+import { usePanel } from '../focus.js';
 import { exactly, fullName, hue, initials, mailto, slot, tel, VIEWER_ZONE, zoneName } from '../format.js';
 import { explain, t, word } from '../i18n.js';
 import { bind } from '../keys.js';
@@ -9,7 +10,7 @@ import { idOfProposal, List } from '../list.js';
 import { remember, userName } from '../people.js';
 import { markRead } from '../read.js';
 import { read, write } from '../session.js';
-import { go, isAdmin, walking } from '../store.js';
+import { go, isAdmin } from '../store.js';
 import { generation, onEvents, show, watch } from '../sync.js';
 import { toast } from '../toasts.js';
 import { Ago, Button, Dialog, html, isSample, Place, SampleTag, Select, Text } from '../ui.js';
@@ -20,16 +21,9 @@ const STATUSES = ['new', 'contacted', 'qualified', 'won', 'lost'];
 
 /** `id` is a prospect's, or `new` for the form of a new one. `view` is where closing leads. */
 export function ProspectPanel({ id, view }) {
-  const close = () => {
-    go(view);
-    // The focus returns to the row it came from.
-    requestAnimationFrame(() => document.querySelector(`[data-id="${CSS.escape(id)}"]`)?.focus());
-  };
-  const box = useRef(null);
-  useEffect(() => bind('Escape', close), [id, view]);
-  useEffect(() => {
-    if (!walking) box.current.focus({ preventScroll: true });
-  }, [id]);
+  const close = () => go(view);
+  const box = usePanel(id);
+  useEffect(() => bind('Escape', close), [view]);
   return html`<aside class="panel" ref=${box} tabIndex="-1" data-testid="panel" aria-label=${t('panel')}>
     ${id === 'new'
       ? html`<${NewProspect} onClose=${close} />`
@@ -173,7 +167,7 @@ function Bookings({ prospectId }) {
 function Booking({ proposal }) {
   const { answers, guests, hosts, cancelUrl, rescheduleUrl } = proposal;
   const rest = ['pending', 'accepted'].includes(proposal.status);
-  return html`<li class="card" data-testid="booking" data-status=${proposal.status}>
+  return html`<li class="card" tabIndex="-1" data-testid="booking" data-status=${proposal.status}>
     <div class="card-head"><h4><${Text}>${proposal.title || t('meeting')}<//></h4><${Marks} proposal=${proposal} /></div>
     <${When} proposal=${proposal} /><${Where} location=${proposal.location} /><${Why} proposal=${proposal} />
     ${hosts.length > 0 && html`<p class="muted">${t('hosts')} ${hosts.map((host, i) => html`${i > 0 && ', '}<${Text}>${host.name || host.email || '?'}<//>`)}</p>`}
