@@ -5,6 +5,10 @@ import { clock } from './clock.js';
 const REFRESH_LOCK = 'bookbell-refresh';
 const TRADE_STARTED = 'bookbell-refresh-started';
 const TRADE_MS = 1_500;
+/** Longer than what one tab stores takes to reach the others. */
+const SETTLE_MS = 200;
+/** What this page is called among those of the browser. (`randomUUID` exists on HTTPS and on localhost only, too.) */
+const PAGE = String(Math.random());
 const TIMEOUT_MS = 20_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -168,23 +172,52 @@ addEventListener('pageshow', () => { leaving = false; });
 
 /** A refresh token works once: two tabs, or a page and its reload, that send the same one would end the session. */
 function oneTabAtATime(task) {
-  const alone = async () => {
-    await formerPageDone();
-    localStorage.setItem(TRADE_STARTED, String(Date.now()));
-    try {
-      return await task();
-    } finally {
-      if (!leaving) localStorage.removeItem(TRADE_STARTED);
-    }
-  };
   // Web Locks exist on HTTPS and on localhost only.
-  return navigator.locks ? navigator.locks.request(REFRESH_LOCK, alone) : alone();
+  return navigator.locks ? navigator.locks.request(REFRESH_LOCK, () => trade(task)) : trade(task);
 }
 
-/** A page that went away in the middle of a trade left its mark: gives its answer time to set the cookie. */
-async function formerPageDone() {
-  const age = Date.now() - Number(localStorage.getItem(TRADE_STARTED));
-  if (age >= 0 && age < TRADE_MS) await new Promise((resolve) => { setTimeout(resolve, TRADE_MS - age); });
+async function trade(task) {
+  do {
+    await othersDone();
+    mark();
+    // Without a lock another tab may have found no mark either: the last to write its own goes, the others look again.
+    if (!navigator.locks) await sleep(SETTLE_MS);
+  } while (!isMarked());
+  // It says that this page is still there, however long it has slept, and however long the answer takes.
+  mark();
+  const timer = setInterval(() => isMarked() && mark(), TRADE_MS / 3);
+  try {
+    return await task();
+  } finally {
+    clearInterval(timer);
+    if (!leaving && isMarked()) localStorage.removeItem(TRADE_STARTED);
+  }
+}
+
+/** Which page trades, and since when: `{page, at}`. */
+function marked() {
+  const [page, at] = (localStorage.getItem(TRADE_STARTED) ?? '').split(' ');
+  return { page, at: Number(at) };
+}
+
+const mark = () => localStorage.setItem(TRADE_STARTED, `${PAGE} ${Date.now()}`);
+const isMarked = () => marked().page === PAGE;
+
+/**
+ * Waits while another page trades. One that went away in the middle of it has left its mark, and its answer gets time
+ * to set the cookie.
+ */
+async function othersDone() {
+  for (;;) {
+    const { page, at } = marked();
+    const age = Date.now() - at;
+    if (!(page && page !== PAGE && age >= 0 && age < TRADE_MS)) return;
+    await sleep(50 + Math.random() * 100);
+  }
+}
+
+function sleep(ms) {
+  return new Promise((resolve) => { setTimeout(resolve, ms); });
 }
 
 /** The server said no for good, as against "not now". */

@@ -1,6 +1,6 @@
 // Two browsers on one account.
 import assert from "node:assert/strict";
-import { badge, booking, live, names, sees } from "../desk.mjs";
+import { badge, booking, live, names, sees, signIn } from "../desk.mjs";
 import { print } from "../lines.mjs";
 import { allNames, colleague, desk, goTo, open, row, step } from "../stage.mjs";
 
@@ -47,6 +47,7 @@ export async function together(browser) {
 
   await filters(anna, ben);
   await sessions(anna);
+  await withoutLocks(browser);
 }
 
 /** How long a first visit takes, and what it takes over the network. */
@@ -203,4 +204,28 @@ async function sessions(anna) {
   await anna.locator("input[name=password]").fill(desk.password);
   await anna.keyboard.press("Enter");
   await anna.getByTestId("agenda").getByTestId("proposal").first().waitFor();
+}
+
+/** As over plain HTTP: tabs take turns to renew their common session, or it ends. The network is slow meanwhile. */
+async function withoutLocks(browser) {
+  step("tabs without Web Locks come back together");
+  const first = await open(browser);
+  const context = first.context();
+  await context.addInitScript(() => Object.defineProperty(Navigator.prototype, "locks", { value: undefined }));
+  let [underWay, most] = [0, 0];
+  await context.route("**/api/auth/refresh", async (route) => {
+    underWay += 1;
+    most = Math.max(most, underWay);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const response = await route.fetch();
+    underWay -= 1;
+    await route.fulfill({ response });
+  });
+  await first.reload();
+  await signIn(first, desk);
+  const tabs = [first, await open(context), await open(context)];
+  for (const tab of tabs) await live(tab);
+  await Promise.all(tabs.map((tab) => tab.reload()));
+  for (const tab of tabs) await live(tab);
+  assert.equal(most, 1, "renewed one at a time");
 }
