@@ -28,9 +28,14 @@ setInterval(() => { minute.value = Date.now(); }, 30_000);
 export const route = signal(parse(location.hash));
 addEventListener('hashchange', () => { route.value = parse(location.hash); });
 
+/** An address that somebody has mangled leads to the first view. */
 function parse(hash) {
-  const [view, id] = hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
-  return { view: view || 'prospects', id: id || null };
+  try {
+    const [view, id] = hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+    return { view: view || 'prospects', id: id || null };
+  } catch {
+    return { view: 'prospects', id: null };
+  }
 }
 
 export function href(view, id) {
