@@ -18,6 +18,12 @@ export function announce(text) {
   timer ||= setTimeout(tellNext, SOON_MS);
 }
 
+/** Takes back what has not been told. */
+export function hush() {
+  waiting = [];
+  announcement.value = null;
+}
+
 function tellNext() {
   const text = waiting.shift();
   timer = text === undefined ? 0 : setTimeout(tellNext, APART_MS);

@@ -1,7 +1,7 @@
 // The way in: takes up the session or asks for it, opens the desk, and comes back here when the session ends.
 
 import { render } from 'preact';
-import './arrivals.js';
+import { forgetArrivals } from './arrivals.js';
 import './screen.js';
 import { loadUsers } from './people.js';
 import { loadRead } from './read.js';
@@ -47,6 +47,7 @@ function enter() {
 /** Back to the form. Where one was stays in the address, and one returns there. */
 function leave(code) {
   stop();
+  forgetArrivals();
   session.drop();
   user.value = null;
   notice.value = code && `ended.${code}`;
@@ -57,9 +58,10 @@ function leave(code) {
 async function begin() {
   for (let failures = 0; ; failures += 1) {
     try {
-      if (await session.resume()) enter();
-      else stage.value = 'login';
-      return;
+      if (await session.resume()) return enter();
+      notice.value = '';
+      stage.value = 'login';
+      return undefined;
     } catch (error) {
       notice.value = explain(error);
       await new Promise((resolve) => { setTimeout(resolve, Math.min(10_000, 1_000 * 2 ** failures)); });

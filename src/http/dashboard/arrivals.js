@@ -6,7 +6,7 @@ import { t, word } from './i18n.js';
 import { prospectById } from './people.js';
 import { href } from './store.js';
 import { onEvents } from './sync.js';
-import { toast } from './toasts.js';
+import { dismissAll, toast } from './toasts.js';
 
 /** What comes within this time is told together; and so much time lies between one telling and the next. */
 const TOGETHER_MS = 250;
@@ -15,6 +15,7 @@ const APART_MS = 2_000;
 /** What this page did itself in the last moments is no news to it. */
 const own = new Set();
 let waiting = [];
+let timer = 0;
 let toldAt = 0;
 
 export function didMyself(id) {
@@ -26,8 +27,17 @@ onEvents((events) => {
   const news = events.filter(isNews);
   if (news.length === 0) return;
   waiting.push(...news);
-  if (waiting.length === news.length) setTimeout(tellTogether, Math.max(TOGETHER_MS, toldAt + APART_MS - Date.now()));
+  timer ||= setTimeout(tellTogether, Math.max(TOGETHER_MS, toldAt + APART_MS - Date.now()));
 });
+
+/** Takes back what has been told and what waits to be: the one whom it is for has gone. */
+export function forgetArrivals() {
+  clearTimeout(timer);
+  timer = 0;
+  waiting = [];
+  own.clear();
+  dismissAll();
+}
 
 function isNews({ name, payload }) {
   if (name === 'proposal-status-changed') return ['canceled', 'no_show'].includes(payload.status);
@@ -37,6 +47,7 @@ function isNews({ name, payload }) {
 function tellTogether() {
   const events = waiting.filter(({ payload }) => !own.has(payload.id) && !own.has(payload.appointmentId));
   waiting = [];
+  timer = 0;
   toldAt = Date.now();
   const prospects = events.filter(({ name }) => name === 'prospect:created').map(({ payload }) => payload);
   const fresh = new Set(prospects.map(({ id }) => id));

@@ -1,7 +1,7 @@
 // Short messages that come and go by themselves, and are told to screen readers.
 
 import { signal } from '@preact/signals';
-import { announce } from './announce.js';
+import { announce, hush } from './announce.js';
 
 const TOAST_MS = 7_000;
 const MOST = 3;
@@ -17,6 +17,12 @@ export function toast(title, texts = [], href = null) {
   toasts.value = [...toasts.value, { id, title, texts: texts.filter(Boolean), href }].slice(-MOST);
   announce([title, ...texts.filter(Boolean)].join(', '));
   setTimeout(() => leave(id), TOAST_MS);
+}
+
+/** Whoever signs in next is told nothing of what came for the one before. */
+export function dismissAll() {
+  toasts.value = [];
+  hush();
 }
 
 export function dismiss(id) {

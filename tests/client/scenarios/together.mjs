@@ -202,9 +202,17 @@ async function sessions(anna) {
   await live(anna);
   const tab = await open(anna.context());
   await live(tab);
+  await desk.post(booking(300));
+  await anna.locator("[data-toast]").waitFor();
   await tab.keyboard.press(",");
   await tab.getByRole("button", { name: "Sign out" }).click();
   await anna.getByText("You signed out in another tab").waitFor();
+  assert.equal(await anna.locator("[data-toast]").count(), 0, "nothing told to whoever comes next");
+  await anna.route("**/api/auth/refresh", (route) => route.abort(), { times: 1 });
+  await anna.reload();
+  await anna.getByText("cannot be reached").waitFor();
+  await anna.getByTestId("login-form").waitFor();
+  assert.equal(await anna.getByText("cannot be reached").count(), 0, "reached meanwhile");
   await anna.locator("input[name=email]").fill(desk.email);
   await anna.locator("input[name=password]").fill(desk.password);
   await anna.keyboard.press("Enter");
