@@ -1,5 +1,8 @@
 // Which prospects a list shows and in what order: the API's rules, so that an arriving event finds its place.
 
+/** The statuses of a prospect, in the order in which a sale goes. */
+export const PROSPECT_STATUSES = ['new', 'contacted', 'qualified', 'won', 'lost'];
+
 /** The query of `GET /api/prospects` for a filter. */
 export function prospectQuery({ search, status, source, ownerId, sort }) {
   const query = new URLSearchParams({ sort });

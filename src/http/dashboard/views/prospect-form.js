@@ -1,6 +1,7 @@
 // The form of a prospect, new or known. Two people at once: whoever saves second sees both versions and chooses.
 
 import { useRef, useState } from 'preact/hooks';
+import { PROSPECT_STATUSES } from '../filter.js';
 import { focusOnce } from '../focus.js';
 import { collator, fullName } from '../format.js';
 import { explain, t, word } from '../i18n.js';
@@ -9,7 +10,6 @@ import { href, isAdmin } from '../store.js';
 import { Button, html } from '../ui.js';
 
 const TEXTS = [['firstname', 'given-name'], ['lastname', 'family-name'], ['email', 'email'], ['phone', 'tel'], ['company', 'organization'], ['timezone', 'off']];
-const STATUSES = ['new', 'contacted', 'qualified', 'won', 'lost'];
 const FIELDS = [...TEXTS.map(([name]) => name), 'status', 'notes', 'ownerId'];
 
 /**
@@ -70,7 +70,7 @@ export function ProspectForm({ record, etag, current, readAgain, onSave, onCance
     ${clash && html`<${Conflict} base=${base.record} clash=${clash} onResolve=${resolve} onCancel=${onCancel} />`}
     <fieldset disabled=${Boolean(clash)} hidden=${Boolean(clash)}><legend class="sr">${t('prospect')}</legend>
       ${TEXTS.map(([name], i) => html`<${Field} key=${name} name=${name} value=${record?.[name] ?? ''} first=${i === 0} problem=${problemOf(error, name)} />`)}
-      <label class="field"><span>${t('field.status')}</span><select name="status">${STATUSES.map((status) => html`<option key=${status} value=${status} selected=${(record?.status ?? 'new') === status}>${word('status', status)}</option>`)}</select></label>
+      <label class="field"><span>${t('field.status')}</span><select name="status">${PROSPECT_STATUSES.map((status) => html`<option key=${status} value=${status} selected=${(record?.status ?? 'new') === status}>${word('status', status)}</option>`)}</select></label>
       ${isAdmin.value && html`<${Owner} value=${record?.ownerId ?? ''} />`}
       <label class="field wide"><span>${t('field.notes')}</span><textarea name="notes" rows="5" maxLength="20000" defaultValue=${record?.notes ?? ''}></textarea></label>
       <${Failure} error=${error} />

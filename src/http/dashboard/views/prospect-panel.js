@@ -2,6 +2,7 @@
 
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { didMyself } from '../arrivals.js';
+import { PROSPECT_STATUSES } from '../filter.js';
 import { usePanel } from '../focus.js';
 import { exactly, fullName, hue, initials, mailto, slot, tel, VIEWER_ZONE, zoneName } from '../format.js';
 import { explain, t, word } from '../i18n.js';
@@ -16,8 +17,6 @@ import { toast } from '../toasts.js';
 import { Ago, Button, Dialog, html, isSample, Place, SampleTag, Select, Text } from '../ui.js';
 import { Answer, Marks, When, Where, Why } from './proposal-parts.js';
 import { ProspectForm } from './prospect-form.js';
-
-const STATUSES = ['new', 'contacted', 'qualified', 'won', 'lost'];
 
 /** `id` is a prospect's, or `new` for the form of a new one. `view` is where closing leads. */
 export function ProspectPanel({ id, view }) {
@@ -119,7 +118,7 @@ function Tools({ record, etag, reload, change, onEdit, onDelete }) {
     }
   };
   return html`<div class="tools">
-    <${Select} label=${t('field.status')} hideLabel value=${record.status} options=${STATUSES.map((status) => [status, word('status', status)])} onChange=${setStatus} data-testid="status" />
+    <${Select} label=${t('field.status')} hideLabel value=${record.status} options=${PROSPECT_STATUSES.map((status) => [status, word('status', status)])} onChange=${setStatus} data-testid="status" />
     <${Button} label=${t('edit')} onClick=${onEdit} data-action="edit" />
     <${Button} label=${t('delete')} kind="quiet danger" onClick=${onDelete} data-action="delete" />
     <p class="error" role="alert">${error && explain(error)}</p></div>`;

@@ -1,7 +1,7 @@
 // The prospects: a live table with search, filters and order.
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { prospectQuery, prospectTest } from '../filter.js';
+import { PROSPECT_STATUSES, prospectQuery, prospectTest } from '../filter.js';
 import { fullName, hue, initials } from '../format.js';
 import { explain, t, word } from '../i18n.js';
 import { bind } from '../keys.js';
@@ -15,7 +15,6 @@ import { Table } from '../table.js';
 import { Ago, Button, html, Icon, isSample, Pill, SampleTag, Select, Text } from '../ui.js';
 import { SampleBar } from './first-run.js';
 
-const STATUSES = ['new', 'contacted', 'qualified', 'won', 'lost'];
 const SOURCES = ['calendly', 'manual', 'import'];
 const SORTS = ['-createdAt', 'createdAt', '-updatedAt', 'name'];
 const TYPING_MS = 180;
@@ -90,7 +89,7 @@ function Filters() {
   return html`<div class="filters" role="search">
     <${Search} value=${filter.search} onChange=${(search) => set({ search })} />
     <div class="choices">
-    <${Select} label=${t('filter.status')} hideLabel value=${filter.status} options=${any('filter.status', STATUSES, 'status')} onChange=${(status) => set({ status })} data-testid="filter-status" />
+    <${Select} label=${t('filter.status')} hideLabel value=${filter.status} options=${any('filter.status', PROSPECT_STATUSES, 'status')} onChange=${(status) => set({ status })} data-testid="filter-status" />
     <${Select} label=${t('filter.source')} hideLabel value=${filter.source} options=${any('filter.source', SOURCES, 'source')} onChange=${(source) => set({ source })} />
     ${isAdmin.value && html`<${Select} label=${t('filter.owner')} hideLabel value=${filter.ownerId} options=${owners} onChange=${(ownerId) => set({ ownerId })} data-testid="filter-owner" />`}
     <${Select} label=${t('sort')} hideLabel value=${filter.sort} options=${SORTS.map((sort) => [sort, t(`sort.${sort}`)])} onChange=${(sort) => set({ sort })} data-testid="sort" />

@@ -35,7 +35,7 @@ export function Shell({ onSignOut }) {
   const panel = id && (view === 'deliveries' ? 'panel-open panel-wide' : 'panel-open');
   return html`<div class=${`shell ${panel ?? ''}`}>
     <a class="skip" href="#content" onClick=${(event) => { event.preventDefault(); content.current.focus(); }}>${t('skip')}</a>
-    <${Header} views=${views} view=${view} incoming=${incoming} onSignOut=${onSignOut} />
+    <${Header} views=${views} view=${view} incoming=${incoming} />
     <${Strip} />
     <main id="content" class=${`content view-${empty && !id && view === 'prospects' ? 'first-run' : view}`} tabIndex="-1" ref=${content}>
       ${view === 'prospects' && (empty && !id ? html`<${FirstRun} />` : html`<div class="with-rail">
