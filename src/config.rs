@@ -249,11 +249,14 @@ fn public_url(text: Option<&str>) -> Result<Option<String>, InvalidSetting> {
         ["http", "https"].contains(&url.scheme())
             && url.query().is_none()
             && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
     });
     if usable {
         return Ok(Some(url.to_owned()));
     }
-    let message = format!("`{text}` is not a URL such as https://bookbell.example.com");
+    // Not as it is: it may hold a password.
+    let message = "must be a URL such as https://bookbell.example.com, without a user or a query";
     Err(invalid("BOOKBELL_PUBLIC_URL", message))
 }
 
@@ -341,7 +344,11 @@ fn cors_origins(list: Option<&str>) -> Result<Vec<HeaderValue>, InvalidSetting> 
     let origins = list.unwrap_or_default().split(',').map(str::trim);
     let origin = |text: &str| {
         let url = reqwest::Url::parse(text).ok();
-        let is_origin = url.is_some_and(|url| url.origin().ascii_serialization() == text);
+        let is_origin = url.is_some_and(|url| {
+            ["http", "https"].contains(&url.scheme())
+                && url.origin().ascii_serialization() == text
+                && !text.contains('*')
+        });
         let value = HeaderValue::from_str(text).ok().filter(|_| is_origin);
         value.ok_or_else(|| {
             let message = format!("`{text}` is not an origin such as https://app.example.com");

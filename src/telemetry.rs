@@ -4,6 +4,7 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{InvalidSetting, LogArgs};
 
@@ -21,14 +22,26 @@ const DISCREET: [&str; 9] = [
     "opentelemetry-otlp=info",
 ];
 
+/// Reads a filter. A word alone must be a level: the library takes any other for the name of a
+/// part, and then `warning` is one that says everything, while the rest of the program says nothing.
+fn filter(text: &str) -> Option<EnvFilter> {
+    let mut directives = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    let sound = directives.all(|part| part.contains('=') || part.parse::<LevelFilter>().is_ok());
+    EnvFilter::try_new(text).ok().filter(|_| sound)
+}
+
 /// Starts logging.
 ///
 /// # Errors
 /// [`InvalidSetting`] when the filter or the format is none.
 pub fn start(args: &LogArgs) -> Result<(), InvalidSetting> {
-    let filter = EnvFilter::try_new(&args.log).map_err(|_| {
+    let filter = filter(&args.log).ok_or_else(|| {
         let message = format!(
-            "`{}` is not a filter such as info or bookbell=debug",
+            "`{}` is not a filter such as info or info,bookbell=debug; levels are off, error, \
+             warn, info, debug and trace",
             args.log
         );
         InvalidSetting::new("BOOKBELL_LOG", message)

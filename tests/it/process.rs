@@ -111,16 +111,24 @@ fn an_invalid_setting_is_one_line_and_exit_code_2() {
         ("DATABASE_URL", "postgres://localhost:no-port/bookbell"),
         ("BOOKBELL_LISTEN", "everywhere"),
         ("BOOKBELL_PUBLIC_URL", "bookbell.example.com"),
+        (
+            "BOOKBELL_PUBLIC_URL",
+            "https://me:secret-of-mine@bookbell.example.com",
+        ),
         ("BOOKBELL_JWT_SECRET", "too short to be a secret"),
         ("BOOKBELL_SIGNATURE_TOLERANCE_SECS", "three minutes"),
         ("BOOKBELL_SIGNATURE_TOLERANCE_SECS", "-1"),
         ("BOOKBELL_ADMIN_EMAIL", "admin"),
         ("BOOKBELL_ADMIN_PASSWORD", "tooshort"),
         ("BOOKBELL_CORS_ORIGINS", "https://a.example.com,nonsense"),
+        ("BOOKBELL_CORS_ORIGINS", "https://*.example.com"),
+        ("BOOKBELL_CORS_ORIGINS", "ftp://a.example.com"),
         ("BOOKBELL_SOCKET_PATH", "no-slash"),
         ("BOOKBELL_EVENT_RETENTION_DAYS", "0"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
         ("BOOKBELL_LOG", "bookbell=loud=er"),
+        ("BOOKBELL_LOG", "warning"),
+        ("BOOKBELL_LOG", "info,bookbell"),
         ("BOOKBELL_LOG_FORMAT", "xml"),
     ];
     let folder = tempfile::TempDir::new().unwrap();
@@ -143,6 +151,7 @@ fn an_invalid_setting_is_one_line_and_exit_code_2() {
             assert!(ended.stdout.is_empty());
             let secret = ["BOOKBELL_JWT_SECRET", "BOOKBELL_ADMIN_PASSWORD"].contains(&variable);
             assert!(!secret || !said.contains(value), "{said}");
+            assert!(!said.contains("secret-of-mine"), "{said}");
         }
     }
     let left = std::fs::read_dir(folder.path()).unwrap().count();
