@@ -1,11 +1,14 @@
 //! What holds for every call: pages, conditions, problem documents, limits, health.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::time::timeout;
 
 use crate::support::app::{Reply, TestApp};
 use crate::support::document::{Document, filled};
@@ -418,5 +421,54 @@ on_both! {
         assert_eq!(database_gone["errors"][0]["field"], "database");
         assert_eq!(database_gone["errors"].as_array().unwrap().len(), 1);
         get("/healthz").await.expect(200);
+    }
+}
+
+/// Answers a read that waits for a table, while the log goes on without touching it, and the head
+/// of the log before.
+async fn read_while_the_log_goes_on(app: &TestApp, table: &str, path: &str) -> (Reply, i64) {
+    let head = app.head().await;
+    let mut side = PgConnection::connect(&app.database.url).await.unwrap();
+    let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+    let lock = sqlx::raw_sql(AssertSqlSafe(lock));
+    lock.execute(&mut side).await.unwrap();
+    let mut reading = pin!(app.get(path));
+    let waiting = "SELECT COUNT(*) FROM pg_stat_activity \
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while app.database.numbers(waiting).await != [1] {
+        let answered = timeout(Duration::from_millis(20), &mut reading).await;
+        assert!(answered.is_err(), "{path} does not read {table}");
+    }
+    let commit = "UPDATE event_log SET head_seq = head_seq + 1";
+    app.database.execute(commit).await;
+    sqlx::raw_sql("COMMIT").execute(&mut side).await.unwrap();
+    (reading.await, head)
+}
+
+/// Else what is committed in between is neither in the answer nor after its number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_head_is_taken_before_what_it_stands_for_is_read() {
+    let app = TestApp::postgres().await;
+    let body = Booking::new(1, "noor@example.com").created();
+    let receipt = app.deliver(&body).await.expect(200);
+    let prospect = app.all("/api/prospects").await[0]["id"].clone();
+    let proposal = app.all("/api/proposals").await[0]["appointmentId"].clone();
+    let at = |path: &str, id: &Value| format!("{path}/{}", id.as_str().unwrap());
+    for (table, path) in [
+        ("prospect", "/api/prospects".to_owned()),
+        ("prospect", at("/api/prospects", &prospect)),
+        ("proposal", "/api/proposals".to_owned()),
+        ("proposal", at("/api/proposals", &proposal)),
+        ("proposal", "/api/statistics".to_owned()),
+        ("delivery", "/api/deliveries".to_owned()),
+        ("delivery", at("/api/deliveries", &receipt["deliveryId"])),
+        ("record_count", "/api/prospects/counts".to_owned()),
+        ("record_count", "/api/deliveries/counts".to_owned()),
+        ("record_count", "/api/setup".to_owned()),
+    ] {
+        let (reply, head) = read_while_the_log_goes_on(&app, table, &path).await;
+        reply.expect(200);
+        let told = reply.header("bookbell-seq").unwrap();
+        assert_eq!(told, head.to_string(), "{path}");
     }
 }
