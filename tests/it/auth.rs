@@ -51,11 +51,19 @@ async fn refresh_by_cookie(app: &TestApp, cookie: &str, headers: &[(&str, &str)]
 
 /// A wrong guess from an address.
 async fn guess_from(app: &TestApp, email: &str, address: [u8; 4]) -> Reply {
-    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::from(address)), 40_000);
+    guess_by(app, email, address, &[]).await
+}
+
+/// A wrong guess by way of others, as each line of `X-Forwarded-For` has it.
+async fn guess_by(app: &TestApp, email: &str, peer: [u8; 4], forwarded: &[&str]) -> Reply {
+    let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::from(peer)), 40_000);
     let body = json!({ "email": email, "password": "a wrong password" }).to_string();
-    let request = Request::post("/api/auth/login")
+    let mut request = Request::post("/api/auth/login")
         .header("content-type", "application/json")
-        .extension(ConnectInfo(address));
+        .extension(ConnectInfo(peer));
+    for line in forwarded {
+        request = request.header("x-forwarded-for", *line);
+    }
     app.request(request.body(Body::from(body)).unwrap()).await
 }
 
@@ -344,6 +352,42 @@ on_both! {
         assert!(slowed.header("retry-after").is_some());
         let elsewhere = guess_from(&app, ADMIN.0, [10, 0, 0, 2]).await;
         elsewhere.problem(401, "invalid_credentials");
+    }
+
+    async fn behind_a_proxy_who_guesses_is_whom_the_proxy_names_last(app: TestApp) {
+        for (proxy, near) in [([127, 0, 0, 1], 1), ([192, 168, 7, 7], 2), ([172, 16, 0, 1], 3)] {
+            let by = |n: u32, last: String| {
+                let (spoofed, email) = (format!("9.9.9.{n}"), format!("{near}-{n}@example.com"));
+                let app = &app;
+                // What stands before the last was written by the client, in one line or several.
+                let lines = if n.is_multiple_of(2) {
+                    vec![format!("{spoofed}, {last}")]
+                } else {
+                    vec![spoofed, last]
+                };
+                async move {
+                    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+                    guess_by(app, &email, proxy, &lines).await
+                }
+            };
+            for n in 0..20 {
+                by(n, format!("8.8.8.{near}")).await.problem(401, "invalid_credentials");
+            }
+            by(20, format!("8.8.8.{near}")).await.problem(429, "too_many_attempts");
+            by(21, format!("8.8.4.{near}")).await.problem(401, "invalid_credentials");
+        }
+    }
+
+    async fn from_anywhere_else_nobody_is_believed_to_stand_behind(app: TestApp) {
+        for (peer, n) in [([203, 0, 113, 1], 1), ([172, 32, 0, 1], 2)] {
+            for guess in 0..20 {
+                let (email, other) = (format!("{n}-{guess}@example.com"), format!("8.8.{n}.{guess}"));
+                let reply = guess_by(&app, &email, peer, &[&other]).await;
+                reply.problem(401, "invalid_credentials");
+            }
+            let slowed = guess_by(&app, "last@example.com", peer, &["8.8.8.8"]).await;
+            slowed.problem(429, "too_many_attempts");
+        }
     }
 
     async fn many_guesses_at_once_do_not_slip_through(app: TestApp) {
