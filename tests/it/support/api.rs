@@ -53,6 +53,11 @@ impl Api {
         })
     }
 
+    /// A request, to be made more of and sent.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
     /// Sends a request with a token and a JSON body.
     pub async fn send(
         &self,
@@ -61,7 +66,7 @@ impl Api {
         token: Option<&str>,
         body: Option<&Value>,
     ) -> Reply {
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        let mut request = self.request(method, path);
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -123,10 +128,14 @@ impl Api {
 
     /// Any bytes as a delivery, signed now.
     pub fn signed_with(&self, key: &str, body: Vec<u8>) -> RequestBuilder {
-        let key = SigningKey::new(key).unwrap();
-        let signature = sign(&key, SystemClock.now_ms() / 1000, &body);
-        let url = format!("{}/webhooks/calendly", self.url);
-        let request = self.client.post(url).body(body);
+        self.signed_at(now_s(), key, body)
+    }
+
+    /// Any bytes as a delivery, signed then.
+    pub fn signed_at(&self, at_s: i64, key: &str, body: Vec<u8>) -> RequestBuilder {
+        let signature = sign(&SigningKey::new(key).unwrap(), at_s, &body);
+        let request = self.request(Method::POST, "/webhooks/calendly");
+        let request = request.body(body);
         request.header("Calendly-Webhook-Signature", signature)
     }
 
