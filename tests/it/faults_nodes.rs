@@ -114,10 +114,10 @@ async fn a_node_that_stands_still_does_not_hold_up_the_others() {
     take_over(&two.api(), 1_000_000).await;
     signal(one.pid(), "CONT");
     sender.advance(40).await;
-    let (bodies, _) = sender.finish().await;
+    let answered = sender.finish().await;
     audience.heard_everything(&two.api()).await;
     let kept = two.api().all("/api/deliveries", &people.admin.token).await;
-    assert_eq!(kept.len(), bodies.len() + 1);
+    assert_eq!(kept.len(), answered.len() + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,17 +1,18 @@
 //! A sender that behaves like Calendly: several posts at once, out of order, some of them twice,
-//! and each again until it is answered 2xx.
+//! and each again until it is answered 2xx. Some are such as are held, or that nobody knows.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
-use super::api::{Api, calendly_uri};
+use super::api::{Api, calendly_uri, now_s};
+use super::app::{KEY, Reply};
 use super::payload::{Booking, routing_form};
 use super::server::PATIENCE;
 use super::soak::Chance;
@@ -25,10 +26,68 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The members whose bookings the story is about, beside those of nobody we know.
 pub const HOSTS: [&str; 2] = ["amelie@example.com", "kwame@example.com"];
 
-/// One delivery of the story.
+/// What must become of a delivery: its status and why, as in the answer to it and in the archive.
+pub type Fate = (&'static str, Option<&'static str>);
+
+/// What must become of most.
+pub const PROCESSED: Fate = ("processed", None);
+
+/// How old the signature of one is that is held for it, in seconds.
+const STALE_S: i64 = 600;
+
+/// A delivery of the story.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub body: Arc<Value>,
+    pub fate: Fate,
+}
+
+impl Delivery {
+    fn new(body: Value, fate: Fate) -> Self {
+        let body = Arc::new(body);
+        Self { body, fate }
+    }
+
+    /// One that is kept and changes nothing.
+    fn odd(n: u32, kind: u64) -> Self {
+        let mut booking = Booking::new(500_000 + n, &format!("odd{n}@example.org")).created();
+        match kind {
+            0 => Self::new(booking, ("quarantined", Some("stale_timestamp"))),
+            1 => {
+                booking["payload"].as_object_mut().unwrap().remove("uri");
+                Self::new(booking, ("quarantined", Some("malformed_payload")))
+            }
+            _ => {
+                booking["event"] = json!("invitee.teleported");
+                Self::new(booking, ("ignored", Some("unhandled_event")))
+            }
+        }
+    }
+
+    /// When it is signed, each time that it is posted.
+    fn signed_at_s(&self) -> i64 {
+        let stale = self.fate.1 == Some("stale_timestamp");
+        now_s() - if stale { STALE_S } else { 0 }
+    }
+
+    /// Checks an answer of 2xx, and answers which delivery it is said to be.
+    fn expect_fate(&self, reply: &Reply) -> String {
+        let said = reply.json();
+        let fate = (said["status"].as_str().unwrap(), said["reason"].as_str());
+        let is_held = self.fate.0 == "quarantined";
+        // Its first answer may have been lost, and it be known since.
+        let known = !is_held && fate == ("duplicate", None);
+        assert!(known || fate == self.fate, "{said}, not {:?}", self.fate);
+        let status = if is_held { 202 } else { 200 };
+        assert_eq!(reply.status.as_u16(), status, "{said}");
+        said["deliveryId"].as_str().unwrap().to_owned()
+    }
+}
+
+/// One delivery of the story, and what came of it.
 #[derive(Debug)]
 struct Sent {
-    body: Arc<Value>,
+    delivery: Delivery,
     /// Which deliveries it was answered to be: one, however often it was posted.
     ids: HashSet<String>,
 }
@@ -49,13 +108,16 @@ struct Story {
 
 impl Story {
     /// The next delivery to post: any of some dozens that wait, so that no chain comes in order.
-    fn next(&mut self) -> (usize, Arc<Value>) {
+    fn next(&mut self) -> (usize, Delivery) {
         while self.waiting.len() < 40 {
-            let chain = self.chain();
-            for body in chain {
-                self.waiting.push(self.sent.len());
-                let (body, ids) = (Arc::new(body), HashSet::new());
-                self.sent.push(Sent { body, ids });
+            for body in self.chain() {
+                self.add(Delivery::new(body, PROCESSED));
+                // Of eight deliveries one is odd.
+                if self.chance.below(7) == 0 {
+                    let n = u32::try_from(self.sent.len()).unwrap();
+                    let odd = Delivery::odd(n, self.chance.below(3));
+                    self.add(odd);
+                }
             }
         }
         let at = usize::try_from(self.chance.below(40)).unwrap();
@@ -64,7 +126,13 @@ impl Story {
         if self.chance.below(6) > 0 {
             self.waiting.swap_remove(at);
         }
-        (index, Arc::clone(&self.sent[index].body))
+        (index, self.sent[index].delivery.clone())
+    }
+
+    fn add(&mut self, delivery: Delivery) {
+        self.waiting.push(self.sent.len());
+        let ids = HashSet::new();
+        self.sent.push(Sent { delivery, ids });
     }
 
     /// What one person does: books, moves, cancels, does not come.
@@ -155,8 +223,8 @@ impl Sender {
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             this.workers.spawn(async move {
                 while !stopping.load(Ordering::Relaxed) {
-                    let (index, body) = story.lock().unwrap().next();
-                    post_at_last(&api, &story, index, &body).await;
+                    let (index, delivery) = story.lock().unwrap().next();
+                    post_at_last(&api, &story, index, &delivery).await;
                     progress.notify_waiters();
                     pace.tick().await;
                 }
@@ -210,8 +278,8 @@ impl Sender {
     }
 
     /// Begins nothing new, waits until all that was begun is answered 2xx, and answers what it
-    /// was: the bodies, and which deliveries they were said to be.
-    pub async fn finish(mut self) -> (Vec<Arc<Value>>, HashSet<String>) {
+    /// was, by the names it was answered to have.
+    pub async fn finish(mut self) -> HashMap<String, Delivery> {
         self.stopping.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + PATIENCE;
         let mut finished = true;
@@ -222,26 +290,28 @@ impl Sender {
         assert!(finished, "not answered 2xx: {:?}", self.failed());
         let story = self.story.lock().unwrap();
         let posted = story.sent.iter().filter(|sent| !sent.ids.is_empty());
-        let (mut bodies, mut ids) = (Vec::new(), HashSet::new());
+        let mut named = HashMap::new();
         for sent in posted {
             assert_eq!(sent.ids.len(), 1, "one delivery under two names");
-            bodies.push(Arc::clone(&sent.body));
-            ids.extend(sent.ids.clone());
+            let id = sent.ids.iter().next().unwrap().clone();
+            let before = named.insert(id, sent.delivery.clone());
+            assert!(before.is_none(), "two deliveries under one name");
         }
-        assert_eq!(ids.len(), bodies.len(), "two deliveries under one name");
-        (bodies, ids)
+        named
     }
 }
 
 /// Posts until the answer is 2xx, as Calendly does, only sooner.
-async fn post_at_last(api: &Api, story: &Mutex<Story>, index: usize, body: &Value) {
+async fn post_at_last(api: &Api, story: &Mutex<Story>, index: usize, delivery: &Delivery) {
     loop {
-        let reply = Api::try_send(api.signed(body).timeout(ANSWER)).await;
+        let body = delivery.body.to_string().into_bytes();
+        let post = api.signed_at(delivery.signed_at_s(), KEY, body);
+        let reply = Api::try_send(post.timeout(ANSWER)).await;
         let status = reply.as_ref().map_or(0, |reply| reply.status.as_u16());
         if let Ok(reply) = reply
             && reply.status.is_success()
         {
-            let id = reply.json()["deliveryId"].as_str().unwrap().to_owned();
+            let id = delivery.expect_fate(&reply);
             let mut story = story.lock().unwrap();
             story.sent[index].ids.insert(id);
             story.answered += 1;
