@@ -1,7 +1,8 @@
 //! The database in trouble: what cannot be kept is not answered 2xx, the operator is told, and
 //! all goes on by itself once the trouble is over.
 
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::Method;
@@ -10,17 +11,20 @@ use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::support::app::Reply;
+use crate::support::app::{ADMIN, Reply};
 use crate::support::cluster::Cluster;
 use crate::support::database::Database;
 use crate::support::faults::{Audience, People, expect_nothing_lost};
 use crate::support::load::booking;
 use crate::support::on_each_database;
 use crate::support::preload::library;
+use crate::support::proxy::Proxy;
 use crate::support::scrape::Scrape;
 use crate::support::sender::{Sender, WORKERS};
 use crate::support::server::{PATIENCE, Server, refusal};
 use crate::support::soak::{Chance, Rounds, rate};
+use crate::support::subscriber::{Script, Subscriber};
+use crate::support::variable;
 
 on_each_database![a_migration_that_fails_half_way_leaves_nothing_behind];
 
@@ -261,6 +265,106 @@ async fn a_process_that_writes_without_pause_does_not_keep_others_out() {
     }
     assert!(!other.is_finished());
     other.abort();
+}
+
+const TRANSPORTS: [&str; 2] = ["websocket", "polling"];
+
+/// The client of README.md, which is said to go on after the last number it kept.
+fn sample_client(folder: &Path, url: &str) -> Script {
+    let readme = include_str!("../../README.md");
+    let (_, code) = readme.split_once("```js\n").unwrap();
+    let (code, _) = code.split_once("```").unwrap();
+    let mut code = code.to_owned();
+    let place = folder.join("seq.txt");
+    for (theirs, ours) in [
+        ("http://127.0.0.1:8080", url),
+        ("admin@bookbell.local", ADMIN.0),
+        ("ring the bell twice", ADMIN.1),
+        ("seq.txt", place.to_str().unwrap()),
+    ] {
+        assert!(code.contains(theirs), "{theirs} is not in {code}");
+        code = code.replace(theirs, ours);
+    }
+    let modules = Path::new(&variable("BOOKBELL_TEST_CLIENT_DIR")).join("node_modules");
+    symlink(modules, folder.join("node_modules")).unwrap();
+    let file = folder.join("listen.mjs");
+    std::fs::write(&file, code).unwrap();
+    Script::start(file.to_str().unwrap(), &[])
+}
+
+/// Waits until a program prints a line with one of these in it.
+async fn until_said(script: &mut Script, words: &[&str]) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let said = script.next(&format!("{words:?}"), deadline).await;
+        let said = said.expect("it ended").to_string();
+        if words.iter().any(|word| said.contains(word)) {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_while_the_database_is_away_comes_back() {
+    let mut cluster = Cluster::start().await;
+    let server = Server::start(cluster.database());
+    let admin = server.api().admin().await;
+    let line = Proxy::start(&server.url).await;
+    let mut sample = sample_client(server.database.folder.path(), &line.url);
+    until_said(&mut sample, &["hears what comes after"]).await;
+    server.api().deliver(&booking(1)).await.expect(200);
+    until_said(&mut sample, &["2 proposal-created"]).await;
+
+    cluster.stop(true);
+    let mut clients = Subscriber::start().await;
+    for transport in TRANSPORTS {
+        let auth = json!({ "token": admin.token });
+        let options = json!({ "auth": auth, "transports": [transport] });
+        clients.open(transport, &server.url, options);
+    }
+    line.cut(Duration::ZERO, Duration::from_millis(50)).await;
+    for transport in TRANSPORTS {
+        clients.report(transport, "disconnect").await;
+        assert!(clients.reports(transport, "connect_error").is_empty());
+    }
+    // It cannot even sign in.
+    let refusals = ["not connected: token_missing", "not connected: unavailable"];
+    until_said(&mut sample, &refusals).await;
+    cluster.resume().await;
+    until_ready(&server, true).await;
+    server.api().deliver(&booking(2)).await.expect(200);
+    until_said(&mut sample, &["4 proposal-created"]).await;
+    for transport in TRANSPORTS {
+        clients.connected(transport).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_while_the_database_fails_is_refused_as_not_at_fault() {
+    let server = Server::start(Database::sqlite());
+    let admin = server.api().admin().await;
+    let rename = async |from: &str, to: &str| {
+        let rename = format!("ALTER TABLE {from} RENAME TO {to}");
+        server.database.execute(&rename).await;
+    };
+    rename("session", "gone").await;
+    let mut clients = Subscriber::start().await;
+    for transport in TRANSPORTS {
+        let auth = json!({ "token": admin.token });
+        let options = json!({ "auth": auth, "transports": [transport] });
+        clients.open(transport, &server.url, options);
+    }
+    for transport in TRANSPORTS {
+        let refused = clients.report(transport, "connect_error").await;
+        assert_eq!(refused["message"], "unavailable", "{refused}");
+        // What README.md says of every refusal.
+        assert_eq!(refused["willRetry"], false, "{refused}");
+    }
+    rename("gone", "session").await;
+    for transport in TRANSPORTS {
+        clients.tell(transport, "connect");
+        clients.connected(transport).await;
+    }
 }
 
 async fn a_migration_that_fails_half_way_leaves_nothing_behind(database: Database) {
