@@ -1,14 +1,19 @@
 //! Deliveries come in: every row of the contract's table (3.1), and that 2xx means committed.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Request;
 use bookbell::calendly::payload::KNOWN_EVENTS;
 use bookbell::calendly::signature::{SigningKey, sign};
 use bookbell::domain::clock::Clock;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::support::app::{KEY, Reply};
+use crate::support::app::{KEY, Reply, idle, run as run_writer};
 use crate::support::on_both;
 use crate::support::payload::{Booking, routing_form};
 
@@ -220,6 +225,32 @@ on_both! {
         let answer = app.post(&format!("/api/deliveries/{id}/replay"), &json!({})).await.expect(200);
         assert_eq!(answer["status"], "processed");
         assert_eq!(app.all("/api/proposals").await.len(), 20);
+    }
+
+    async fn a_queue_that_is_full_takes_no_more_and_loses_nothing(app: TestApp) {
+        const QUEUE: usize = 4096;
+        let (idle_app, writer) = idle(&app.database, app.clock.clone()).await;
+        let node = app.beside(Arc::clone(&idle_app));
+        let bodies: Vec<Value> =
+            (1..=8).map(|n| Booking::new(n, &format!("{n}@example.com")).created()).collect();
+        let post = |n: usize| node.deliver(&bodies[n % bodies.len()]);
+        let mut waiting: Vec<_> = (0..QUEUE).map(|n| Box::pin(post(n))).collect();
+        for (n, post) in waiting.iter_mut().enumerate() {
+            assert!(post.now_or_never().is_none());
+            assert_eq!(idle_app.queue.waiting(), n + 1);
+        }
+        let refused = timeout(Duration::from_secs(10), post(QUEUE)).await;
+        let refused = refused.expect("it waits without bound");
+        refused.problem(503, "busy");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        let _running = run_writer(writer, &idle_app);
+        let mut processed = 0;
+        for answer in join_all(waiting).await {
+            let answer = answer.expect(200);
+            processed += usize::from(answer["status"] == "processed");
+        }
+        assert_eq!(processed, bodies.len());
+        post(QUEUE).await.expect(200);
     }
 
     async fn text_that_a_database_cannot_hold_is_cleaned(app: TestApp) {

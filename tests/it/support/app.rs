@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use bookbell::app::ingest::Writer;
 use bookbell::app::{App, Settings};
 use bookbell::calendly::signature::{SigningKey, sign};
 use bookbell::domain::clock::Clock;
@@ -120,17 +121,27 @@ impl Reply {
     }
 }
 
-/// Starts the product on a database, and answers what keeps its writer running.
-async fn start(database: &Database, clock: Arc<FixedClock>) -> (Arc<App>, oneshot::Sender<()>) {
+/// The product on a database, and its writer, which does not run yet.
+pub async fn idle(database: &Database, clock: Arc<FixedClock>) -> (Arc<App>, Writer) {
     let store = Store::open(&database.url).await.unwrap();
-    let (app, writer) = App::new(store, settings(), clock, Arc::new(UuidV7::new()))
-        .await
-        .unwrap();
+    let app = App::new(store, settings(), clock, Arc::new(UuidV7::new()));
+    app.await.unwrap()
+}
+
+/// Runs a writer until what is answered is dropped.
+pub fn run(writer: Writer, app: &Arc<App>) -> oneshot::Sender<()> {
     let (stop_writer, stopped) = oneshot::channel();
     // On SQLite it blocks its thread, and whoever it waits for may need those of the test.
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let run = writer.run(Arc::clone(&app), stopped);
+    let run = writer.run(Arc::clone(app), stopped);
     std::thread::spawn(move || runtime.block_on(run));
+    stop_writer
+}
+
+/// Starts the product on a database, and answers what keeps its writer running.
+async fn start(database: &Database, clock: Arc<FixedClock>) -> (Arc<App>, oneshot::Sender<()>) {
+    let (app, writer) = idle(database, clock).await;
+    let stop_writer = run(writer, &app);
     (app, stop_writer)
 }
 
