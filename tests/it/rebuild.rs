@@ -11,7 +11,7 @@ use crate::support::app::TestApp;
 use crate::support::database::Database;
 use crate::support::on_each_database;
 use crate::support::payload::{Booking, routing_form};
-use crate::support::server::{bookbell, finish};
+use crate::support::server::{PATIENCE, bookbell, finish, refusal};
 
 const PRIYA: &str = "https://api.calendly.com/users/adef6b5e-9706-4f69-9e9b-a6e87b67fc53";
 
@@ -516,23 +516,24 @@ async fn who_knows_the_old_log_is_told_to_reload(database: Database) {
     );
 }
 
+/// It stops at a delivery that the other database has to refuse.
 async fn an_unfinished_rebuild_is_not_served(database: Database) {
     let app = TestApp::on(database).await;
-    let into = Database::sqlite();
-    rebuilt(&app.database, &into);
-    into.execute("INSERT INTO setting (name, value) VALUES ('rebuild', 'unfinished')")
+    for n in 1..=2 {
+        let body = Booking::new(n, &format!("{n}@example.com")).created();
+        app.deliver(&body).await.expect(200);
+    }
+    let into = app.database.another().await;
+    let store = Store::open(&into.url).await.unwrap();
+    store.close(PATIENCE).await;
+    into.execute("CREATE UNIQUE INDEX poison ON proposal (title)")
         .await;
-    let mut serve = bookbell();
-    serve.args([
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--database-url",
-        &into.url,
-    ]);
-    let output = finish(&mut serve, "");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("not finished"));
+    refused(&rebuild(&app.database, &into, &[]), "cannot be folded");
+    into.execute("DROP INDEX poison").await;
+    let users = "SELECT COUNT(*) FROM app_user";
+    assert_eq!(into.numbers(users).await, [1], "it had begun");
+    let said = refusal(&into);
+    assert!(said.contains("not finished"), "{said}");
     refused(&rebuild(&app.database, &into, &[]), "not empty");
     refused(
         &rebuild(&app.database, &into, &["--check-only"]),
