@@ -4,22 +4,24 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{InvalidSetting, LogArgs};
 
 /// Libraries that write what passes through them, tokens and links among it, when they are asked
-/// for more than this.
-const DISCREET: [&str; 9] = [
-    "tungstenite=info",
-    "tokio_tungstenite=info",
-    "hyper=info",
-    "hyper_util=info",
-    "reqwest=info",
-    "sqlx=warn",
-    "opentelemetry=info",
-    "opentelemetry_sdk=info",
-    "opentelemetry-otlp=info",
+/// for more than this: no filter has them do so.
+const DISCREET: [(&str, LevelFilter); 9] = [
+    ("tungstenite", LevelFilter::INFO),
+    ("tokio_tungstenite", LevelFilter::INFO),
+    ("hyper", LevelFilter::INFO),
+    ("hyper_util", LevelFilter::INFO),
+    ("reqwest", LevelFilter::INFO),
+    ("sqlx", LevelFilter::WARN),
+    ("opentelemetry", LevelFilter::INFO),
+    ("opentelemetry_sdk", LevelFilter::INFO),
+    ("opentelemetry-otlp", LevelFilter::INFO),
 ];
 
 /// Reads a filter. A word alone must be a level: the library takes any other for the name of a
@@ -46,10 +48,9 @@ pub fn start(args: &LogArgs) -> Result<(), InvalidSetting> {
         );
         InvalidSetting::new("BOOKBELL_LOG", message)
     })?;
-    let discreet = DISCREET
-        .iter()
-        .filter_map(|directive| directive.parse().ok());
-    let filter = discreet.fold(filter, EnvFilter::add_directive);
+    // A directive of the filter's own would give way to a narrower one in it.
+    let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
+    let discreet = Targets::new().with_default(most).with_targets(DISCREET);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -58,8 +59,11 @@ pub fn start(args: &LogArgs) -> Result<(), InvalidSetting> {
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match args.log_format.as_str() {
-        "text" => logs.init(),
-        "json" => logs.json().flatten_event(true).init(),
+        "text" => logs.finish().with(discreet).init(),
+        "json" => {
+            let logs = logs.json().flatten_event(true);
+            logs.finish().with(discreet).init();
+        }
         other => {
             let message = format!("`{other}` is neither text nor json");
             return Err(InvalidSetting::new("BOOKBELL_LOG_FORMAT", message));

@@ -464,7 +464,11 @@ async fn provoke(api: &Api, token: &str, refresh_token: &str, email: &str) {
 
 async fn nothing_secret_is_logged(database: Database) {
     let settings = [
-        ("BOOKBELL_LOG", "debug"),
+        // As much as can be asked for, also by name of what sees everything.
+        (
+            "BOOKBELL_LOG",
+            "trace,tungstenite::protocol=trace,hyper::proto=trace,sqlx::query=trace",
+        ),
         ("BOOKBELL_LOG_FORMAT", "json"),
         ("BOOKBELL_JWT_SECRET", JWT_SECRET),
     ];
