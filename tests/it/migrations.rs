@@ -19,6 +19,7 @@ on_each_database![
     what_was_kept_is_searched_in_plain_letters,
     each_migration_of_what_is_there_is_announced,
     programs_that_start_at_once_make_one_database,
+    servers_that_start_at_once_have_one_admin_and_one_secret,
     a_database_that_other_migrations_made_is_refused,
 ];
 
@@ -185,6 +186,28 @@ async fn programs_that_start_at_once_make_one_database(database: Database) {
     for ended in ended {
         let said = String::from_utf8(ended.stderr).unwrap();
         assert!(ended.status.success(), "{said}");
+    }
+}
+
+async fn servers_that_start_at_once_have_one_admin_and_one_secret(database: Database) {
+    let start = || Server::start(database.clone());
+    let servers: Vec<Server> = thread::scope(|scope| {
+        let starting: Vec<_> = (0..3).map(|_| scope.spawn(start)).collect();
+        let servers = starting.into_iter().map(|server| server.join().unwrap());
+        servers.collect()
+    });
+    for sql in [
+        "SELECT COUNT(*) FROM app_user",
+        "SELECT COUNT(*) FROM setting WHERE name = 'jwt_secret'",
+    ] {
+        assert_eq!(database.numbers(sql).await, [1], "{sql}");
+    }
+    for one in &servers {
+        let admin = one.api().admin().await;
+        for other in &servers {
+            let me = other.api().get("/api/auth/me", &admin.token).await;
+            assert_eq!(me.expect(200)["id"], admin.id);
+        }
     }
 }
 
