@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Extension, Request};
 use axum::routing::get;
 use bookbell::calendly::signature::{SigningKey, sign};
 use bookbell::domain::clock::Clock;
-use bookbell::net::{self, Limits};
+use bookbell::net::{self, Limits, Peer};
 use bookbell::realtime::Sockets;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -346,6 +346,24 @@ async fn where_bodies_take_too_much_room_who_began_first_has_to_go() {
         site.post(n).await;
         let mut stream = site.connect().await;
         assert_eq!(ask(&mut stream, &large).await, Some(202));
+    }
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_given_up_is_counted_once() {
+    let app = TestApp::sqlite().await;
+    let give_up = async |Extension(peer): Extension<Peer>| {
+        peer.abandon();
+        peer.abandon();
+    };
+    let router = bookbell::http::router(app.app.clone());
+    let router = router.route("/given-up", get(give_up));
+    let site = Site::serve(app, router, Limits::default()).await;
+    let request = b"GET /given-up HTTP/1.1\r\nHost: x\r\n\r\n";
+    for n in [1.0, 2.0] {
+        ask(&mut site.connect().await, request).await;
+        site.scrape().await.expect(&[(&cut("stuck"), n)]);
     }
     site.end().await;
 }

@@ -22,6 +22,9 @@ async fn read(app: &TestApp, sql: &'static str) -> Counts {
         .collect()
 }
 
+/// How many kinds of things are done.
+const KINDS: u32 = 12;
+
 /// Compares every count with the rows it stands for.
 async fn check(app: &TestApp) {
     let kept = "SELECT record, owner_key, status, kind, n FROM record_count WHERE n <> 0";
@@ -43,8 +46,9 @@ async fn check(app: &TestApp) {
     assert_eq!(read(app, astray).await, Counts::new());
 }
 
-/// Something that people or Calendly do, by a number; it may well be refused.
-async fn act(app: &TestApp, n: u32, owners: &[Value]) {
+/// Something that people or Calendly do, by a number. Answers which it was of [`KINDS`], and
+/// whether it was done: it may be refused, or find nothing to be done to.
+async fn act(app: &TestApp, n: u32, owners: &[Value]) -> (u32, bool) {
     let email = format!("p{}@example.com", n % 13);
     let owner = &owners[n as usize % owners.len()];
     let hosted = |booking: Booking| match n % 3 {
@@ -57,53 +61,56 @@ async fn act(app: &TestApp, n: u32, owners: &[Value]) {
         let picked = items.get(n as usize % items.len().max(1))?;
         Some(format!("{list}/{}", picked[id].as_str().unwrap()))
     };
-    match n % 12 {
-        0 | 1 => drop(app.deliver(&booking.created()).await),
-        2 => drop(app.deliver(&booking.canceled()).await),
-        3 => drop(app.deliver(&booking.replacing(n % 5).created()).await),
-        4 => drop(app.deliver(&booking.no_show(1)).await),
-        5 => drop(app.deliver(&routing_form(n % 999, &email)).await),
-        6 => drop(
-            app.deliver_at(&Booking::new(n % 999, &email).created(), -1000)
-                .await,
-        ),
+    let post_to = async |path: String| {
+        let token = Some(app.admin_token());
+        app.send(Method::POST, &path, token, &[], None).await
+    };
+    let reply = match n % KINDS {
+        0 | 1 => Some(app.deliver(&booking.created()).await),
+        2 => Some(app.deliver(&booking.canceled()).await),
+        3 => Some(app.deliver(&booking.replacing(n % 5).created()).await),
+        4 => Some(app.deliver(&booking.no_show(1)).await),
+        5 => Some(app.deliver(&routing_form(n % 999, &email)).await),
+        6 => {
+            let stale = Booking::new(n % 999, &email).created();
+            Some(app.deliver_at(&stale, -1000).await)
+        }
         7 => {
             let body = json!({ "email": email, "ownerId": owner, "status": "won" });
-            drop(app.post("/api/prospects", &body).await);
+            Some(app.post("/api/prospects", &body).await)
         }
-        8 => {
-            if let Some(path) = any("/api/prospects", "id").await {
+        8 => match any("/api/prospects", "id").await {
+            Some(path) => {
                 let body = json!({ "ownerId": owner, "status": "contacted" });
-                app.patch(&path, &body).await;
+                Some(app.patch(&path, &body).await)
             }
-        }
-        9 => {
-            if let Some(path) = any("/api/proposals", "appointmentId").await {
-                let path = format!("{path}/accept");
-                app.send(Method::POST, &path, Some(app.admin_token()), &[], None)
-                    .await;
-            }
-        }
+            None => None,
+        },
+        9 => match any("/api/proposals", "appointmentId").await {
+            Some(path) => Some(post_to(format!("{path}/accept")).await),
+            None => None,
+        },
         10 => {
             let list = ["/api/prospects", "/api/proposals"][n as usize / 12 % 2];
             let id = ["id", "appointmentId"][n as usize / 12 % 2];
-            if let Some(path) = any(list, id).await {
-                app.delete(&path).await;
+            match any(list, id).await {
+                Some(path) => Some(app.delete(&path).await),
+                None => None,
             }
         }
         _ => {
-            if let Some(path) = any("/api/deliveries", "id").await {
-                let path = format!("{path}/replay");
-                app.send(Method::POST, &path, Some(app.admin_token()), &[], None)
-                    .await;
-            }
-            drop(
-                app.post_webhook("/webhooks/calendly", None, b"{}".to_vec())
-                    .await,
-            );
+            let path = "/webhooks/calendly";
+            let refused = app.post_webhook(path, None, b"{}".to_vec()).await;
+            refused.problem(401, "signature_missing");
             app.app.flush_refusals().await.unwrap();
+            match any("/api/deliveries", "id").await {
+                Some(path) => Some(post_to(format!("{path}/replay")).await),
+                None => None,
+            }
         }
-    }
+    };
+    let done = reply.is_some_and(|reply| reply.status.is_success());
+    (n % KINDS, done)
 }
 
 on_both! {
@@ -113,13 +120,15 @@ on_both! {
             owners.push(json!(app.member(&format!("m{n}@example.com"), None).await.0));
         }
         let other = app.second_node().await;
-        let mut n: u32 = 7;
+        let (mut n, mut done) = (7_u32, BTreeMap::<u32, usize>::new());
         for round in 0..12 {
             let some = (0..10).map(|k| {
                 n = n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 act(if k % 2 == 0 { &app } else { &other }, n >> 8, &owners)
             });
-            join_all(some.collect::<Vec<_>>()).await;
+            for (kind, is_done) in join_all(some.collect::<Vec<_>>()).await {
+                *done.entry(kind).or_default() += usize::from(is_done);
+            }
             app.advance_ms(1000);
             check(&app).await;
             if round == 9 {
@@ -128,6 +137,17 @@ on_both! {
                 check(&app).await;
             }
         }
+        // Of what is done at once, all that could be accepted may have gone before it was.
+        app.deliver(&Booking::new(1000, "late@example.com").created()).await.expect(200);
+        let pending = app.all("/api/proposals?status=pending").await;
+        let id = pending[0]["appointmentId"].as_str().unwrap();
+        let accept = format!("/api/proposals/{id}/accept");
+        app.send(Method::POST, &accept, Some(app.admin_token()), &[], None).await.expect(200);
+        check(&app).await;
+        *done.entry(9).or_default() += 1;
+        // Of each kind some were done, and most of all.
+        assert!(done.values().all(|n| *n > 0), "{done:?}");
+        assert!(done.values().sum::<usize>() >= 80, "{done:?}");
         let total = app.get("/api/prospects").await.expect(200)["total"].as_i64();
         assert_eq!(total, Some(i64::try_from(app.all("/api/prospects").await.len()).unwrap()));
     }
