@@ -16,6 +16,7 @@ mod moments;
 pub mod password;
 pub mod proposals;
 pub mod prospects;
+pub mod readiness;
 pub mod refusals;
 mod scrape;
 mod search;

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use super::attendance::TRANSPORTS;
 use super::metrics::float;
+use super::readiness::Part;
 use super::{App, Result};
 use crate::store;
 
@@ -75,7 +76,7 @@ impl App {
     /// # Errors
     /// When a value cannot be written, which would be a fault of ours.
     pub async fn metrics_text(&self) -> Result<String> {
-        let quarantined = self.quarantined().await;
+        let (quarantined, parts) = tokio::join!(self.quarantined(), self.readiness());
         let page = Page(Registry::new());
         self.add_state(&page);
         self.add_sockets(&page);
@@ -86,6 +87,7 @@ impl App {
             let help = "Deliveries held until somebody looks at them; counted up to 10000.";
             page.gauge("bookbell_quarantined_deliveries", help, position(count));
         }
+        add_readiness(&page, &parts);
         add_process(&page);
         let mut families = self.metrics.registry().gather();
         families.extend(page.0.gather());
@@ -156,6 +158,18 @@ impl App {
         let mut reader = self.store.read().await?;
         Ok(store::deliveries::quarantined(&mut reader.db(), COUNTED).await?)
     }
+}
+
+/// What `/readyz` would answer.
+fn add_readiness(page: &Page, parts: &[Part]) {
+    let help = "Whether each part works that all depends on: what /readyz answers.";
+    let ready = IntGaugeVec::new(Opts::new("bookbell_ready", help), &["part"]);
+    let ready = ready.expect("the names are names");
+    for part in parts {
+        let works = i64::from(part.fault.is_none());
+        ready.with_label_values(&[part.name]).set(works);
+    }
+    page.add(ready);
 }
 
 /// What operators expect of any process, as far as the system tells.

@@ -52,6 +52,9 @@ async fn expect_trouble(server: &Server, sender: &Sender) {
     let said = until_ready(server, false).await;
     assert_eq!(said["code"], "not_ready");
     assert_eq!(said["errors"][0]["field"], "database");
+    let scraped = server.api().get("/metrics", "").await;
+    Scrape::read(std::str::from_utf8(&scraped.bytes).unwrap())
+        .expect(&[("bookbell_ready{part=\"database\"}", 0.0)]);
     let before = sender.acknowledged();
     sender.fail(WORKERS).await;
     // What was kept before is still said to be.

@@ -6,6 +6,7 @@
     reason = "the values are counts, which doubles hold exactly"
 )]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -77,7 +78,7 @@ on_both! {
             (&verdict("refused", "signature_missing"), 2.0),
             (&verdict("refused", "signature_malformed"), 1.0),
             (&verdict("refused", "signature_mismatch"), 0.0),
-            (&verdict("failed", "busy"), 0.0), (&verdict("failed", "busy"), 0.0),
+            (&verdict("failed", "busy"), 0.0), (&verdict("failed", "internal"), 0.0),
             ("bookbell_quarantined_deliveries", 2.0), ("bookbell_database_up", 1.0),
             // Duplicates share a commit, but only what was archived has a time of receipt.
             ("bookbell_batch_deliveries_count", 7.0), ("bookbell_batch_deliveries_sum", 7.0),
@@ -113,6 +114,47 @@ on_both! {
         let body = Booking::new(9, "noor@example.com").created();
         app.deliver(&body).await.problem(503, "busy");
         scrape(&app).await.expect(&[(&verdict("failed", "busy"), 1.0)]);
+    }
+
+    async fn what_could_not_be_taken_is_counted_by_whose_fault_it_is(app: TestApp) {
+        app.database.execute("ALTER TABLE delivery RENAME TO gone").await;
+        let body = Booking::new(1, "noor@example.com").created();
+        for _ in 0..2 {
+            app.deliver(&body).await.problem(500, "internal");
+        }
+        scrape(&app).await.expect(&[
+            (&verdict("failed", "internal"), 2.0), (&verdict("failed", "busy"), 0.0),
+        ]);
+    }
+
+    async fn readiness_is_told_part_by_part(app: TestApp) {
+        let expect = async |of: [f64; 3]| {
+            let parts = ["database", "deliveryLoop", "writer"];
+            let scraped = scrape(&app).await;
+            for (part, works) in parts.into_iter().zip(of) {
+                scraped.expect(&[(&format!("bookbell_ready{{part=\"{part}\"}}"), works)]);
+            }
+        };
+        expect([1.0, 1.0, 1.0]).await;
+        app.advance_ms(11_000);
+        expect([1.0, 0.0, 1.0]).await;
+        app.app.catch_up().await.unwrap();
+        app.app.store.close(Duration::from_secs(5)).await;
+        expect([0.0, 1.0, 1.0]).await;
+    }
+
+    async fn the_readme_names_each_metric_and_no_other(app: TestApp) {
+        let readme = include_str!("../../README.md");
+        let (_, section) = readme.split_once("### Metrics").unwrap();
+        let (section, _) = section.split_once("\n### ").unwrap();
+        let words = section.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+        let ours = |word: &&str| word.starts_with("bookbell_") || word.starts_with("process_");
+        let named: BTreeSet<String> = words
+            .map(|word| word.trim_end_matches("_bucket"))
+            .filter(ours)
+            .map(ToOwned::to_owned)
+            .collect();
+        assert_eq!(named, scrape(&app).await.families);
     }
 
     async fn only_its_own_path_is_taken(app: TestApp) {

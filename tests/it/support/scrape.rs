@@ -5,11 +5,13 @@
     reason = "the values are counts, which doubles hold exactly"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A scrape: every sample by its name with its labels, as it stands in the text.
 pub struct Scrape {
     samples: BTreeMap<String, f64>,
+    /// The names that have a type.
+    pub families: BTreeSet<String>,
 }
 
 fn is_name(text: &str) -> bool {
@@ -83,7 +85,8 @@ impl Scrape {
                 assert!(twice.is_none(), "{line}");
             }
         }
-        let this = Self { samples };
+        let families = types.keys().map(ToString::to_string).collect();
+        let this = Self { samples, families };
         for name in types.iter().filter(|(_, kind)| **kind == "histogram") {
             this.check_histogram(name.0);
         }
