@@ -10,7 +10,7 @@ import { broadcast, serveSockets } from './sockets.mjs';
 import { proposalView, prospectView } from './views.mjs';
 
 const BIGINT = 20;
-// As many as Bookbell opens.
+// As many as Bookbell's requests and jobs share; its writer has three more, its listener one.
 const CONNECTIONS = 16;
 
 // Positions and milliseconds fit a number.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Settings;
 use crate::common::booking::{HOSTS, KNOWN_HOSTS, Request, key_for};
 use crate::common::figures::{Percentiles, mib};
-use crate::common::load::{Load, Plan, Tally};
+use crate::common::load::{Load, Plan, Post, Tally};
 use crate::common::machine::{cpu_time, memory};
 use crate::common::site::Site;
 use crate::common::socket::Socket;
@@ -42,7 +42,7 @@ pub(crate) struct Run {
     pub(crate) failed: u64,
     /// Why the first of those was not, or why posting ended.
     pub(crate) failure: Option<String>,
-    /// How long they waited for their answers.
+    /// How long those waited for their answers that were posted before all had caught up.
     pub(crate) answer_ms: Percentiles,
 }
 
@@ -83,18 +83,24 @@ pub(crate) async fn measure(mut site: Site, settings: &Settings) -> anyhow::Resu
         failure: None,
         answer_ms: Percentiles::default(),
     };
-    Ok(run.with(load.finish().await))
+    let last = arrivals.last.unwrap_or_else(Instant::now);
+    Ok(run.with(load.finish().await, last))
 }
 
 impl Run {
-    /// With what the senders saw.
-    fn with(self, senders: anyhow::Result<Tally>) -> Self {
+    /// With what the senders saw; how long they waited, until the last client had caught up.
+    fn with(self, senders: anyhow::Result<Tally>, last: Instant) -> Self {
+        let waits_ms = |posts: &[Post]| {
+            let meanwhile = posts.iter().filter(|post| post.sent <= last);
+            let waits = meanwhile.map(|post| post.answered - post.sent);
+            waits.map(|wait| wait.as_secs_f64() * 1e3).collect()
+        };
         match senders {
             Ok(tally) => Self {
                 webhooks: tally.processed,
                 failed: tally.refused,
                 failure: tally.first_refusal,
-                answer_ms: Percentiles::of_us(&tally.latencies_us),
+                answer_ms: Percentiles::of(waits_ms(&tally.posts)),
                 ..self
             },
             Err(error) => Self {
@@ -113,7 +119,7 @@ fn webhooks(settings: &Settings) -> Plan {
         rate: Some(settings.rate),
         warmup: Duration::ZERO,
         measured: WEBHOOKS,
-        noted: false,
+        noted: true,
         first: 0,
         host: Some(KNOWN_HOSTS),
     }

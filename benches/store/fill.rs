@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection, query
 use crate::common::booking::Request;
 use crate::ingest::posted;
 
-/// The owner of every fourth prospect; the others have 40 owners, or none.
+/// The owner of one prospect in four; the others have 40 owners, or none.
 pub(crate) const BIG_OWNER: &str = "01900000-0000-7000-9000-000000000000";
 
 /// When the first prospect was made; each later one a second after the one before.
@@ -51,6 +51,8 @@ const RECORDS: &[&str] = &[
      FROM made CROSS JOIN (SELECT * FROM delivery ORDER BY received_ms DESC LIMIT 1) AS t",
 ];
 
+/// Owner, status and names come from places of `r` of their own, and the rest from `i`: else what
+/// is asked for together may be nobody's.
 const MADE: &str = "CREATE TEMPORARY TABLE made AS
     WITH RECURSIVE
     first(k, first) AS (VALUES (0, 'Noor'), (1, 'Tomoe'), (2, 'Amelie'), (3, 'Kwame'),
@@ -61,15 +63,16 @@ const MADE: &str = "CREATE TEMPORARY TABLE made AS
     number(i) AS (SELECT CAST({from} AS BIGINT) UNION ALL SELECT i + 1 FROM number WHERE i < {to}),
     scattered AS (SELECT i, i * 7919 * 104729 % 2147483647 AS r FROM number)
     SELECT i, r, first, last || ' ' || (r % 5003) AS last,
-        CASE WHEN i % 4 = 0 THEN '{big}'
+        CASE WHEN r / 100 % 4 = 0 THEN '{big}'
              WHEN i % 41 = 0 THEN NULL
-             ELSE '01900000-0000-7000-9000-' || substr(CAST(1000000000001 + r % 40 AS TEXT), 2)
+             ELSE '01900000-0000-7000-9000-'
+                || substr(CAST(1000000000001 + r / 20000 % 40 AS TEXT), 2)
         END AS owner,
         r || '.' || i || CASE WHEN i % 10 = 3 THEN '@gmail.com' ELSE '@mail.example' END AS email,
         '+48 555 ' || (r % 1000000) AS phone,
         CASE WHEN i % 1000 = 7 THEN 'Fietsfabriek' ELSE 'Company ' || (r % 20011) END AS company,
-        CASE WHEN i % 20 < 12 THEN 'new' WHEN i % 20 < 16 THEN 'contacted'
-             WHEN i % 20 < 18 THEN 'qualified' WHEN i < 50000 THEN 'won' ELSE 'lost' END AS status,
+        CASE WHEN r / 1000 % 20 < 12 THEN 'new' WHEN r / 1000 % 20 < 16 THEN 'contacted'
+             WHEN r / 1000 % 20 < 18 THEN 'qualified' WHEN i < 50000 THEN 'won' ELSE 'lost' END AS status,
         CASE WHEN i < 20000 THEN 'import' WHEN i % 50 = 0 THEN 'manual' ELSE 'calendly' END
             AS source
     FROM scattered JOIN first ON first.k = r % 10 JOIN last ON last.k = r / 10 % 10

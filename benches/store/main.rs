@@ -39,7 +39,7 @@ const SMALL: u64 = 10_000;
 #[command(name = "store", bin_name = "cargo bench --bench store --")]
 struct Settings {
     /// How many prospects.
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(20_000..=90_000_000))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(60_000..=90_000_000))]
     prospects: u64,
     /// A Postgres server and a role that may create databases there; else `SQLite` is measured.
     #[arg(long, value_name = "URL")]

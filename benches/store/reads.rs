@@ -1,11 +1,13 @@
 //! Pages, counts and searches, read as the product reads them.
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
+use anyhow::ensure;
 use bookbell::domain::ids::{Id, UuidV7};
-use bookbell::domain::prospect::ProspectStatus;
+use bookbell::domain::prospect::{Prospect, ProspectStatus};
 use bookbell::domain::source::Source;
-use bookbell::store::paging::{Direction, Page, Position, SortKey};
+use bookbell::store::paging::{Direction, Found, Page, Position, SortKey};
 use bookbell::store::prospects::{self, Filter, OwnerFilter, Sort, sort_key};
 use bookbell::store::{Reader, Store, search};
 
@@ -74,18 +76,54 @@ fn filters() -> Vec<(&'static str, Filter)> {
     ]
 }
 
+/// Of how many prospects one is the big owner's.
+const OWNED: u64 = 4;
+
+/// How far hits are counted.
+const COUNTED: u64 = 1001;
+
+/// How many prospects have what a search asks for.
+#[derive(Debug, Clone, Copy)]
+enum Share {
+    /// The sixth alone, which is the big owner's.
+    One,
+    /// One of so many, and of the big owner's too.
+    OneIn(u64),
+    Nobody,
+    /// It is not counted: too few letters for the index.
+    Unknown,
+}
+
 /// Searches, by what there is of them among the prospects.
-const SEARCHES: [(&str, &str); 9] = [
-    ("one has it", "7919.104729"),
-    ("one in 1000", "fietsfab"),
-    ("one in 500", "becker 77"),
-    ("one in 100", "anna becker"),
-    ("one in 10", "gmail.com"),
-    ("one in 10, part", "nowak"),
-    ("every", "mail"),
-    ("two letters", "ew"),
-    ("nobody has it", "zyxwv"),
+const SEARCHES: [(&str, &str, Share); 9] = [
+    ("one has it", "681126412.6@", Share::One),
+    ("one in 1000", "fietsfab", Share::OneIn(1000)),
+    ("one in 450", "becker 7", Share::OneIn(450)),
+    ("one in 100", "anna becker", Share::OneIn(100)),
+    ("one in 10", "gmail.com", Share::OneIn(10)),
+    ("one in 10, part", "nowak", Share::OneIn(10)),
+    ("every", "mail", Share::OneIn(1)),
+    ("two letters", "ew", Share::Unknown),
+    ("nobody has it", "zyxwv", Share::Nobody),
 ];
+
+impl Share {
+    /// How many hits there may be, all or the big owner's, when that many prospects are made up.
+    fn bounds(self, prospects: u64, owned: bool) -> RangeInclusive<u64> {
+        match self {
+            Self::One => 1..=1,
+            Self::Nobody => 0..=0,
+            Self::Unknown => 0..=COUNTED,
+            Self::OneIn(one) => {
+                let about = prospects / one / if owned { OWNED } else { 1 };
+                // Four times what chance has it astray by.
+                let astray = 4 * about.isqrt();
+                let few = about.saturating_sub(astray).clamp(1, COUNTED);
+                few..=(about + astray).min(COUNTED)
+            }
+        }
+    }
+}
 
 /// Fills the search index, as the job does, but without its rests.
 pub(crate) async fn index(store: &Store) -> anyhow::Result<()> {
@@ -117,6 +155,8 @@ pub(crate) async fn measure(store: &Store, prospects: u64, repeats: usize) -> an
         "", SORTS[0].0, SORTS[1].0, SORTS[2].0, SORTS[3].0
     );
     for (name, filter) in filters() {
+        let some = first(&mut reader, &filter).await?;
+        ensure!(!some.items.is_empty(), "nothing is in the list: {name}");
         let (mut firsts, mut deeps) = (String::new(), String::new());
         for (_, sort) in SORTS {
             let after = middle(&mut reader, &filter, sort).await?;
@@ -136,12 +176,21 @@ pub(crate) async fn measure(store: &Store, prospects: u64, repeats: usize) -> an
         }
         println!("  {name:<16} {}", shown(ms));
     }
-    searches(&mut reader, repeats).await
+    searches(&mut reader, prospects, repeats).await
 }
 
-async fn searches(reader: &mut Reader, repeats: usize) -> anyhow::Result<()> {
+/// The first page, as lists are shown.
+async fn first(reader: &mut Reader, filter: &Filter) -> anyhow::Result<Found<Prospect>> {
+    let page = Page {
+        limit: 50,
+        after: None,
+    };
+    Ok(prospects::list(&mut reader.db(), filter, SORTS[0].1, page).await?)
+}
+
+async fn searches(reader: &mut Reader, prospects: u64, repeats: usize) -> anyhow::Result<()> {
     println!("\nSearches, first page; target 10 ms");
-    for (name, text) in SEARCHES {
+    for (name, text, share) in SEARCHES {
         for (whose, filter) in filters().into_iter().take(2) {
             let search = Some(text.to_owned());
             let filter = Filter { search, ..filter };
@@ -149,12 +198,13 @@ async fn searches(reader: &mut Reader, repeats: usize) -> anyhow::Result<()> {
             for (_, sort) in [SORTS[0], SORTS[2], SORTS[3]] {
                 line += &cell(reader, &filter, sort, None, repeats).await?;
             }
-            let page = Page {
-                limit: 50,
-                after: None,
-            };
-            let found = prospects::list(&mut reader.db(), &filter, SORTS[0].1, page).await?;
-            println!("  {name:<16} {whose:<8} {line}  total {}", found.total);
+            let total = u64::try_from(first(reader, &filter).await?.total)?;
+            println!("  {name:<16} {whose:<8} {line}  total {total}");
+            let bounds = share.bounds(prospects, filter.visible_to.is_some());
+            ensure!(
+                bounds.contains(&total),
+                "{name}, {whose}: {total} is not in {bounds:?}"
+            );
         }
     }
     Ok(())
