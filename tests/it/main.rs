@@ -25,6 +25,7 @@ mod checkpoint;
 mod cli;
 mod connections;
 mod dashboard;
+mod fixtures;
 mod ingest;
 mod libraries;
 mod nodes;
