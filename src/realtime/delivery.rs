@@ -264,7 +264,7 @@ struct Outlet {
 
 impl Outlet {
     fn new(socket: SocketRef, polls: &Arc<Polls>) -> Self {
-        let polled = polls.watch(socket.id.to_string());
+        let polled = polls.watch(socket.id);
         Self {
             socket,
             polled: Some(polled),

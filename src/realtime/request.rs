@@ -1,4 +1,5 @@
-//! What a socket keeps of the request it began with: a copy of the little that is looked at.
+//! What a request for a socket asks for, and what is kept of it: a copy of the little that is looked
+//! at.
 //!
 //! engineioxide 0.17.9 keeps the request's parts for as long as the socket lives. Each header and
 //! the path is a slice of the buffer that hyper read the request into, so that one of them holds
@@ -17,6 +18,23 @@ const LOOKED_AT: [HeaderName; 3] = [
     header::ORIGIN,
 ];
 
+/// The first value of a name in a query, taken as it is, as engineioxide does.
+fn first<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The client that a request says it is of.
+pub(super) fn client(uri: &Uri) -> Option<&str> {
+    first(uri, "sid")
+}
+
+/// Whether a request is of a client that polls.
+pub(super) fn polls(uri: &Uri) -> bool {
+    let transport = first(uri, "transport").unwrap_or_default();
+    transport.split('=').next() == Some("polling")
+}
+
 /// Copies what is looked at of a request that begins a socket, and lets go of the rest.
 pub(super) fn copy_little<B>(request: Request<B>) -> Request<B> {
     if !begins_socket(&request) {
@@ -33,9 +51,7 @@ pub(super) fn copy_little<B>(request: Request<B>) -> Request<B> {
 
 /// Whether the request's parts are kept: not those of a poll, nor of what is posted.
 fn begins_socket<B>(request: &Request<B>) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    let polls = query.contains("sid=") && query.contains("transport=polling");
-    request.method() == Method::GET && !polls
+    request.method() == Method::GET && (!polls(request.uri()) || client(request.uri()).is_none())
 }
 
 fn copy_of(uri: &Uri) -> Option<Uri> {
