@@ -55,7 +55,8 @@ pub enum Cut {
     Idle,
     /// There were too many.
     Full,
-    /// It took in too little of what its socket was sent, or did not say that it was there.
+    /// It took in too little of what its socket was sent, did not say that it was there, or stayed
+    /// when its socket was over.
     Stuck,
 }
 

@@ -5,8 +5,7 @@
 //! do not send.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -20,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{Since, Ticket};
+use super::exit::Exit;
 use super::flow::{self, Flow};
 use super::polls::{Polled, Polls};
 use crate::app::App;
@@ -47,8 +47,12 @@ const BETWEEN_POLLS: usize = 60;
 /// How long a full buffer may stay full before the socket is given up. It resumes by `since`.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// How long a WebSocket that is given up has for what was sent last, and to be closed.
+/// How long a connection that is given up has for what was sent last, and to be closed.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a client has to hear that its socket is over, and to close the connection itself, as
+/// stock clients do at once.
+const PART: Duration = Duration::from_secs(5);
 
 /// How long to wait for room in a full buffer: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -84,6 +88,7 @@ pub(super) async fn attend(
     app: Arc<App>,
     socket: SocketRef,
     polls: &Arc<Polls>,
+    exit: &Weak<Exit>,
     stop: CancellationToken,
 ) {
     let Some(mut ticket) = socket.extensions.remove::<Ticket>() else {
@@ -91,36 +96,63 @@ pub(super) async fn attend(
         return;
     };
     let mut outlet = Outlet::new(socket.clone(), polls);
-    let gone = CancellationToken::new();
-    let silent = Arc::new(AtomicBool::new(false));
+    let gone = Gone::default();
     socket.on_disconnect({
-        let (gone, silent) = (gone.clone(), Arc::clone(&silent));
-        async move |reason: DisconnectReason| {
-            silent.store(
-                reason == DisconnectReason::HeartbeatTimeout,
-                Ordering::Relaxed,
-            );
-            gone.cancel();
-        }
+        let gone = gone.clone();
+        async move |reason: DisconnectReason| gone.note(reason)
     });
     let reason = tokio::select! {
         stop = run(&app, &mut outlet, &mut ticket) => stop,
-        () = gone.cancelled() => Stop::Gone,
+        () = gone.noted.cancelled() => Stop::Gone,
         () = stop.cancelled() => Stop::Closing,
     };
     tracing::debug!(?reason, "delivery to a socket ended");
-    match reason {
-        Stop::Gone if silent.load(Ordering::Relaxed) => Box::pin(outlet.abandon()).await,
-        Stop::Gone => {}
-        Stop::Closing => Box::pin(outlet.fetched()).await,
-        Stop::Stuck => {
-            let parted = async { tokio::join!(disconnect(&socket), outlet.abandon()) };
-            Box::pin(parted).await;
+    let parting = async {
+        match reason {
+            Stop::Gone => {
+                if let Some(after) = gone.stays_for().await {
+                    outlet.part(exit, after, &stop).await;
+                }
+            }
+            Stop::Closing => outlet.fetched().await,
+            Stop::Stuck => {
+                tokio::join!(disconnect(&socket), outlet.part(exit, LINGER, &stop));
+            }
+            Stop::Ended(end) => {
+                let code = json!({ "code": end.code() });
+                let told = async {
+                    let _ = outlet.put("session-ended", &code).await;
+                    disconnect(&socket).await;
+                };
+                let _ = timeout(DRAIN, told).await;
+                outlet.part(exit, PART, &stop).await;
+            }
         }
-        Stop::Ended(end) => {
-            let code = json!({ "code": end.code() });
-            let _ = outlet.put("session-ended", &code).await;
-            Box::pin(disconnect(&socket)).await;
+    };
+    Box::pin(parting).await;
+}
+
+/// That the client has gone, and how.
+#[derive(Debug, Clone, Default)]
+struct Gone {
+    noted: CancellationToken,
+    reason: Arc<OnceLock<DisconnectReason>>,
+}
+
+impl Gone {
+    fn note(&self, reason: DisconnectReason) {
+        let _ = self.reason.set(reason);
+        self.noted.cancel();
+    }
+
+    /// How long its connection may stay; `None` where that is closed as well.
+    async fn stays_for(&self) -> Option<Duration> {
+        // Whoever sends to it may see it before it is noted.
+        let _ = timeout(LINGER, self.noted.cancelled()).await;
+        match self.reason.get() {
+            Some(DisconnectReason::HeartbeatTimeout) => Some(LINGER),
+            Some(DisconnectReason::ClientNSDisconnect) | None => Some(PART),
+            Some(_) => None,
         }
     }
 }
@@ -290,12 +322,20 @@ impl Outlet {
         }
     }
 
-    /// Closes its WebSocket some time later, if that is still open. engineioxide does so only once it
-    /// has passed on what it was given, which somebody who takes in a little at a time can make last
-    /// for minutes.
-    async fn abandon(&self) {
-        if let Some(flow) = &self.flow {
-            sleep(LINGER).await;
+    /// Closes its connection after so long, or as the server stops, if it is still open. socketioxide
+    /// leaves it to the client, and engineioxide closes a WebSocket only once it has passed on what it
+    /// was given, which somebody who takes in a little at a time can make last for minutes.
+    async fn part(&mut self, exit: &Weak<Exit>, after: Duration, stop: &CancellationToken) {
+        let _ = timeout(after, stop.cancelled()).await;
+        if self.polls()
+            && let Some(exit) = exit.upgrade()
+        {
+            exit.close(self.socket.id).await;
+        }
+        // Asked again: it may just have gone over to a WebSocket.
+        if !self.polls()
+            && let Some(flow) = &self.flow
+        {
             flow.abandon();
         }
     }

@@ -6,6 +6,7 @@
 
 mod auth;
 mod delivery;
+mod exit;
 mod flow;
 mod polls;
 mod request;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use exit::Exit;
 use polls::Polls;
 
 /// The path that always works, beside the configured one.
@@ -56,6 +58,7 @@ pub struct Sockets {
     layer: SocketIoLayer,
     path: String,
     polls: Arc<Polls>,
+    exit: Arc<Exit>,
     stop: CancellationToken,
     delivering: TaskTracker,
 }
@@ -86,12 +89,14 @@ impl Sockets {
             .ws_max_message_size(INCOMING)
             .ws_max_frame_size(INCOMING)
             .build_layer();
+        let exit = Arc::new(Exit::new(path));
         let stop = CancellationToken::new();
         let sockets = Self {
             io,
             layer,
             path: path.to_owned(),
             polls: Arc::default(),
+            exit,
             stop,
             delivering: TaskTracker::new(),
         };
@@ -102,9 +107,11 @@ impl Sockets {
     fn register(&self, app: Arc<App>) {
         let (delivering, polls) = (Arc::clone(&app), Arc::clone(&self.polls));
         let (stop, tracker) = (self.stop.clone(), self.delivering.clone());
+        // The library keeps what is registered, and the way out keeps the library.
+        let exit = Arc::downgrade(&self.exit);
         let connected = async move |socket: SocketRef| {
             let _delivering = tracker.token();
-            delivery::attend(delivering.clone(), socket, &polls, stop.clone()).await;
+            delivery::attend(delivering.clone(), socket, &polls, &exit, stop.clone()).await;
         };
         let authenticate = async move |socket: SocketRef, auth: auth::Handshake| {
             auth::authenticate(&app, &socket, auth).await
@@ -114,7 +121,9 @@ impl Sockets {
 
     /// Adds the sockets to a router.
     pub fn add_to(&self, router: Router) -> Router {
-        router.layer(self.layer.clone())
+        let router = router.layer(self.layer.clone());
+        self.exit.lead_to(router.clone());
+        router
     }
 
     /// Leads the fixed path to the configured one, notes polls, and bounds what is posted and what
@@ -126,7 +135,7 @@ impl Sockets {
         if !request.uri().path().starts_with(&self.path) {
             return request;
         }
-        self.polls.note(&request);
+        self.polls.note(&mut request);
         request::copy_little(request).map(|body| Body::new(Limited::new(body, INCOMING)))
     }
 

@@ -2,7 +2,7 @@
 //! go over to a WebSocket.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use axum::http::{Method, Request};
 use socketioxide::socket::Sid;
@@ -14,30 +14,48 @@ use crate::net::Peer;
 /// How many connections of each kind wait to be known.
 const WAITING: usize = 1024;
 
-/// TCP connections by which clients came before they were authenticated, by the client's id.
+/// A TCP connection by which a client came.
+#[derive(Debug, Clone)]
+struct Way {
+    peer: Peer,
+    /// Whether the request that it came with goes on, or the WebSocket that became of it.
+    goes_on: Weak<GoesOn>,
+}
+
+impl Way {
+    fn goes_on(&self) -> bool {
+        self.goes_on.strong_count() > 0
+    }
+}
+
+/// Stays with a request that asks for a WebSocket. engineioxide 0.17.9 keeps the request's parts until
+/// it has refused it or the WebSocket is over.
+#[derive(Debug)]
+struct GoesOn;
+
+/// The ways by which clients came before they were authenticated, by the client's id.
 #[derive(Debug, Default)]
-struct Waiting(VecDeque<(Sid, Peer)>);
+struct Waiting(VecDeque<(Sid, Way)>);
 
 impl Waiting {
-    fn push(&mut self, id: Sid, peer: &Peer) {
+    fn push(&mut self, id: Sid, way: Way) {
         if self.0.len() == WAITING {
             self.0.pop_front();
         }
-        self.0.push_back((id, peer.clone()));
+        self.0.push_back((id, way));
     }
 
-    /// Lets a client's be known; answers the last of them.
-    fn prove(&mut self, client: Sid) -> Option<Peer> {
-        let mut last = None;
-        self.0.retain(|(id, peer)| {
-            let its = *id == client;
-            if its {
-                peer.prove();
-                last = Some(peer.clone());
+    /// Lets a client's be known, and answers them.
+    fn prove(&mut self, client: Sid) -> Vec<Way> {
+        let mut its = Vec::new();
+        self.0.retain(|(id, way)| {
+            if *id == client {
+                way.peer.prove();
+                its.push(way.clone());
             }
-            !its
+            *id != client
         });
-        last
+        its
     }
 }
 
@@ -58,35 +76,53 @@ struct Clients {
 #[derive(Debug)]
 struct Polling {
     count: watch::Sender<u64>,
-    /// The connection it goes over to for a WebSocket.
-    upgraded: Option<Peer>,
+    /// The connections by which it asked for a WebSocket.
+    upgrades: Vec<Way>,
 }
 
 impl Polls {
     /// Counts a request that is a poll of a known connection, and lets it be known by whichever
     /// TCP connection it comes. What is no id is not kept: it may be as long as a head.
-    pub(super) fn note<B>(&self, request: &Request<B>) {
+    pub(super) fn note<B>(&self, request: &mut Request<B>) {
         let Some(id) = client(request.uri()).and_then(|id| id.parse().ok()) else {
             return;
         };
-        let peer = request.extensions().get::<Peer>();
         let polling = polls(request.uri());
+        let way = Self::way(request, polling);
         let mut clients = self.lock();
         if let Some(client) = clients.polls.get_mut(&id) {
             if request.method() == Method::GET && polling {
                 client.count.send_modify(|count| *count += 1);
             }
-            peer.inspect(|peer| peer.prove());
-            if !polling {
-                client.upgraded = peer.cloned();
+            if let Some(way) = &way {
+                way.peer.prove();
             }
-        } else if let Some(peer) = peer {
+            if !polling {
+                client.upgrades.retain(Way::goes_on);
+                client.upgrades.extend(way);
+            }
+        } else if let Some(way) = way {
             let Clients {
                 polled, upgraded, ..
             } = &mut *clients;
             let waiting = if polling { polled } else { upgraded };
-            waiting.push(id, peer);
+            waiting.push(id, way);
         }
+    }
+
+    fn way<B>(request: &mut Request<B>, polling: bool) -> Option<Way> {
+        let peer = request.extensions().get::<Peer>()?.clone();
+        if polling {
+            let goes_on = Weak::new();
+            return Some(Way { peer, goes_on });
+        }
+        let goes_on = Arc::new(GoesOn);
+        let way = Way {
+            peer,
+            goes_on: Arc::downgrade(&goes_on),
+        };
+        request.extensions_mut().insert(goes_on);
+        Some(way)
     }
 
     /// Counts the polls of a connection from now on.
@@ -96,7 +132,7 @@ impl Polls {
         clients.polled.prove(connection);
         let client = Polling {
             count: sender,
-            upgraded: clients.upgraded.prove(connection),
+            upgrades: clients.upgraded.prove(connection),
         };
         clients.polls.insert(connection, client);
         drop(clients);
@@ -126,10 +162,12 @@ impl Polled {
         *self.count.borrow_and_update()
     }
 
-    /// The connection it went over to for a WebSocket, if it did.
+    /// The connection it went over to for a WebSocket, if it did. Where it asks for more of them, by
+    /// other connections, these are refused.
     pub(super) fn upgraded(&self) -> Option<Peer> {
         let clients = self.polls.lock();
-        clients.polls.get(&self.connection)?.upgraded.clone()
+        let mut ways = clients.polls.get(&self.connection)?.upgrades.iter();
+        Some(ways.find(|way| way.goes_on())?.peer.clone())
     }
 
     /// Waits until there were so many.
@@ -174,37 +212,51 @@ mod tests {
     fn only_polls_of_a_known_connection_count() {
         let polls = Arc::new(Polls::default());
         let mut polled = polls.watch(sid());
-        polls.note(&ask("GET", "polling", CLIENT));
+        polls.note(&mut ask("GET", "polling", CLIENT));
         assert_eq!(polled.count(), 1);
-        polls.note(&ask("POST", "polling", CLIENT));
-        polls.note(&ask("GET", "websocket", CLIENT));
-        polls.note(&ask("GET", "polling", "aaaaaaaaaaaaaaab"));
-        polls.note(&request("GET", "/x/?EIO=4&transport=polling"));
-        polls.note(&request("GET", "/x/"));
+        polls.note(&mut ask("POST", "polling", CLIENT));
+        polls.note(&mut ask("GET", "websocket", CLIENT));
+        polls.note(&mut ask("GET", "polling", "aaaaaaaaaaaaaaab"));
+        polls.note(&mut request("GET", "/x/?EIO=4&transport=polling"));
+        polls.note(&mut request("GET", "/x/"));
         assert_eq!(polled.count(), 1);
         drop(polled);
-        polls.note(&ask("GET", "polling", CLIENT));
+        polls.note(&mut ask("GET", "polling", CLIENT));
         assert!(polls.lock().polls.is_empty());
     }
 
-    /// Polls once by a TCP connection of its own.
-    fn came(polls: &Polls, transport: &str, id: &str) -> Peer {
+    /// Comes by a TCP connection of its own, with a request that goes on.
+    fn came(polls: &Polls, transport: &str, id: &str) -> (Peer, Request<()>) {
         let (peer, mut request) = (Peer::alone(), ask("GET", transport, id));
         request.extensions_mut().insert(peer.clone());
-        polls.note(&request);
-        peer
+        polls.note(&mut request);
+        (peer, request)
     }
 
     #[test]
     fn connections_that_came_before_the_client_was_authenticated_are_known_then() {
         let polls = Arc::new(Polls::default());
-        let polled = came(&polls, "polling", CLIENT);
-        let upgraded = came(&polls, "websocket", CLIENT);
-        let other = came(&polls, "polling", "aaaaaaaaaaaaaaab");
+        let (polled, _) = came(&polls, "polling", CLIENT);
+        let (upgraded, _goes_on) = came(&polls, "websocket", CLIENT);
+        let (other, _) = came(&polls, "polling", "aaaaaaaaaaaaaaab");
         assert!(!polled.is_known() && !upgraded.is_known());
         let watched = polls.watch(sid());
         assert!(polled.is_known() && upgraded.is_known() && !other.is_known());
         assert!(watched.upgraded().is_some());
+    }
+
+    #[test]
+    fn a_client_goes_over_to_the_first_connection_that_goes_on() {
+        let polls = Arc::new(Polls::default());
+        let (_, refused) = came(&polls, "websocket", CLIENT);
+        let watched = polls.watch(sid());
+        let (used, goes_on) = came(&polls, "websocket", CLIENT);
+        let (more, _goes_on) = came(&polls, "websocket", CLIENT);
+        drop(refused);
+        used.wrote(1);
+        assert_eq!(watched.upgraded().unwrap().written(), used.written());
+        drop(goes_on);
+        assert_eq!(watched.upgraded().unwrap().written(), more.written());
     }
 
     #[test]

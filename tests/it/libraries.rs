@@ -5,17 +5,17 @@
 use std::time::Duration;
 
 use axum::Router;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use serde_json::json;
 use socketioxide::extract::SocketRef;
 use socketioxide::{SendError, SocketError, SocketIo, SocketIoBuilder};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::server::PATIENCE;
+use crate::support::polling::{Polling, say};
 use crate::support::stuck;
 
 /// As long as nothing has to come for nothing to come at all.
@@ -57,59 +57,6 @@ impl Bare {
     }
 }
 
-/// A client that polls.
-struct Polling {
-    client: reqwest::Client,
-    path: String,
-}
-
-impl Polling {
-    /// Connects, and polls until it knows and was asked whether it is there, which is at once: a
-    /// server that finds no room to ask so gives the client up.
-    async fn connect(url: &str) -> Self {
-        let client = reqwest::Client::builder()
-            .timeout(PATIENCE)
-            .build()
-            .unwrap();
-        let mut path = format!("{url}/socket.io/?EIO=4&transport=polling");
-        let opened = client.get(&path).send().await.unwrap();
-        let opened = opened.text().await.unwrap();
-        path = format!("{path}&sid={}", opened.split('"').nth(3).unwrap());
-        client.post(&path).body("40").send().await.unwrap();
-        let polling = Self { client, path };
-        let (mut knows, mut asked) = (false, false);
-        while !(knows && asked) {
-            for packet in polling.poll().await.split('\u{1e}') {
-                knows |= packet.contains("hello");
-                asked |= packet == "2";
-            }
-        }
-        polling
-    }
-
-    async fn poll(&self) -> String {
-        let answer = self.client.get(&self.path).send().await.unwrap();
-        answer.text().await.unwrap()
-    }
-
-    /// Asks to go over to a WebSocket.
-    async fn probe(&self) -> WebSocketStream<TcpStream> {
-        let path = self.path.replace("=polling", "=websocket");
-        let url = path.trim_start_matches("http://");
-        let stream = TcpStream::connect(url.split('/').next().unwrap());
-        let (mut socket, _) =
-            tokio_tungstenite::client_async(format!("ws://{url}"), stream.await.unwrap())
-                .await
-                .unwrap();
-        say(&mut socket, "2probe").await;
-        socket
-    }
-}
-
-async fn say(socket: &mut WebSocketStream<TcpStream>, text: &'static str) {
-    socket.send(Message::text(text)).await.unwrap();
-}
-
 async fn hear(socket: &mut WebSocketStream<TcpStream>) -> Message {
     socket.next().await.unwrap().unwrap()
 }
@@ -122,7 +69,7 @@ async fn client(bare: &Bare) -> WebSocketStream<TcpStream> {
 #[tokio::test]
 async fn what_does_not_fit_a_buffer_of_packets_is_refused() {
     let mut bare = Bare::start(|io| io).await;
-    let _polling = Polling::connect(&bare.url).await;
+    let _polling = Polling::connect(&bare.url, "").await;
     let socket = bare.connected().await;
     let emitted = (0..1000).map(|n| socket.emit("n", &n));
     let refused = emitted.enumerate().find(|(_, emitted)| emitted.is_err());
@@ -149,7 +96,7 @@ async fn what_waits_for_a_client_is_not_bounded_in_bytes() {
     }
 }
 
-/// `UNACKNOWLEDGED` in `net/accept.rs`, `abandon` in `realtime/delivery.rs`, and the limit of time
+/// `UNACKNOWLEDGED` in `net/accept.rs`, `part` in `realtime/delivery.rs`, and the limit of time
 /// around `SocketIo::close`.
 #[tokio::test]
 async fn who_reads_nothing_is_never_let_go_and_holds_up_the_end() {
@@ -177,7 +124,7 @@ async fn who_reads_nothing_is_never_let_go_and_holds_up_the_end() {
 #[tokio::test]
 async fn what_an_answer_to_a_poll_has_no_room_for_is_lost_on_the_way_to_a_websocket() {
     let mut bare = Bare::start(|io| io.max_payload(1000)).await;
-    let polling = Polling::connect(&bare.url).await;
+    let polling = Polling::connect(&bare.url, "").await;
     let socket = bare.connected().await;
     for letter in ["a", "b", "c"] {
         socket.emit("long", &letter.repeat(600)).unwrap();
@@ -196,11 +143,26 @@ async fn what_an_answer_to_a_poll_has_no_room_for_is_lost_on_the_way_to_a_websoc
 #[tokio::test]
 async fn who_has_a_full_buffer_cannot_go_over_to_a_websocket() {
     let mut bare = Bare::start(|io| io).await;
-    let polling = Polling::connect(&bare.url).await;
+    let polling = Polling::connect(&bare.url, "").await;
     let socket = bare.connected().await;
     while socket.emit("n", &0).is_ok() {}
     let mut websocket = polling.probe().await;
     assert!(timeout(A_WHILE, hear(&mut websocket)).await.is_err());
     // And what it has cannot be fetched any more.
     assert_eq!(polling.poll().await, "6");
+}
+
+/// `realtime/exit.rs`, and `part` in `realtime/delivery.rs`.
+#[tokio::test]
+async fn a_connection_outlives_its_socket() {
+    let (often, soon) = (Duration::from_millis(50), Duration::from_secs(1));
+    let set = |io: SocketIoBuilder| io.ping_interval(often).connect_timeout(soon);
+    let mut bare = Bare::start(set).await;
+    let polling = Polling::connect(&bare.url, "").await;
+    bare.connected().await.disconnect().unwrap();
+    let over = Instant::now();
+    while over.elapsed() < 2 * soon {
+        assert_eq!(polling.post("3").await, 200);
+        polling.poll().await;
+    }
 }

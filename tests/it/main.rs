@@ -29,6 +29,7 @@ mod fixtures;
 mod ingest;
 mod libraries;
 mod nodes;
+mod parting;
 mod process;
 mod realtime;
 mod rebuild;

@@ -8,6 +8,7 @@ pub mod document;
 pub mod faults;
 pub mod load;
 pub mod payload;
+pub mod polling;
 pub mod preload;
 pub mod process;
 pub mod proxy;
