@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::extract::Request;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -14,8 +13,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tower::Layer;
-use tower::util::MapRequestLayer;
 
 use crate::app::{App, Settings, auth};
 use crate::config::Config;
@@ -150,11 +147,9 @@ impl Running {
             [] => router,
             origins => router.layer(http::cors(origins)),
         };
-        let admitting = sockets.clone();
-        let admit = MapRequestLayer::new(move |request: Request| admitting.admit(request));
         let limits = net::Limits::with_files(net::raise_file_limit());
         let counts = app.metrics.connections.clone();
-        let service = admit.layer(router);
+        let service = sockets.before(router);
         let server = net::serve(listener, service, limits, counts, stop.clone());
         let server = tokio::spawn(server);
         Ok(Self {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use socketioxide::extract::{SocketRef, TryData};
 use tokio::time::{Instant, sleep};
 
+use super::strangers::Place;
 use crate::app::App;
 use crate::app::auth::{Authenticated, Token, TokenError, bearer};
 use crate::app::error::chain;
@@ -89,6 +90,9 @@ pub(super) async fn authenticate(
     let who = check(app, &token).await?;
     if let Some(peer) = socket.req_parts().extensions.get::<Peer>() {
         peer.prove();
+    }
+    if let Some(place) = socket.req_parts().extensions.get::<Place>() {
+        place.leave();
     }
     socket.join([
         format!("user:{}", who.caller.user_id),

@@ -4,19 +4,21 @@
 //! it: it reads the event log from the socket's own position and sends what its user may hear,
 //! in order. Commits only wake it. See `delivery`.
 
+mod admission;
 mod auth;
 mod delivery;
 mod exit;
 mod flow;
 mod polls;
 mod request;
+mod strangers;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Uri};
+use axum::http::{Request, StatusCode, Uri};
 use http_body_util::Limited;
 use socketioxide::SocketIo;
 use socketioxide::extract::SocketRef;
@@ -26,8 +28,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use admission::Admitting;
 use exit::Exit;
 use polls::Polls;
+use strangers::Strangers;
 
 /// The path that always works, beside the configured one.
 const FIXED_PATH: &str = "/api/socketio";
@@ -38,6 +42,9 @@ const PING: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs
 
 /// How long a stranger may stay connected without authenticating.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// How many strangers who poll there may be, as many as `net` allows connections of strangers.
+const STRANGERS: usize = 16_384;
 
 /// The largest message taken from a client, in bytes. Clients have little to say.
 const INCOMING: usize = 64 << 10;
@@ -58,6 +65,7 @@ pub struct Sockets {
     layer: SocketIoLayer,
     path: String,
     polls: Arc<Polls>,
+    strangers: Strangers,
     exit: Arc<Exit>,
     stop: CancellationToken,
     delivering: TaskTracker,
@@ -74,11 +82,12 @@ impl std::fmt::Debug for Sockets {
 impl Sockets {
     /// Sockets that deliver what `app` commits, served at `path` and at `/api/socketio`.
     pub fn new(app: Arc<App>, path: &str) -> Self {
-        Self::with_patience(app, path, CONNECT)
+        Self::with_limits(app, path, CONNECT, STRANGERS)
     }
 
-    /// The same, with another time for strangers to authenticate.
-    pub fn with_patience(app: Arc<App>, path: &str, connect: Duration) -> Self {
+    /// The same, with another time for strangers to authenticate, and another number of those who
+    /// poll.
+    pub fn with_limits(app: Arc<App>, path: &str, connect: Duration, strangers: usize) -> Self {
         let (layer, io) = SocketIo::builder()
             .req_path(path.to_owned())
             .ping_interval(PING.0)
@@ -96,6 +105,7 @@ impl Sockets {
             layer,
             path: path.to_owned(),
             polls: Arc::default(),
+            strangers: Strangers::new(strangers),
             exit,
             stop,
             delivering: TaskTracker::new(),
@@ -126,17 +136,35 @@ impl Sockets {
         router
     }
 
-    /// Leads the fixed path to the configured one, notes polls, and bounds what is posted and what
-    /// is kept. Stands outside the router, before the layer that looks at the path.
-    pub fn admit(&self, mut request: Request<Body>) -> Request<Body> {
+    /// Puts [`Sockets::admit`] before a router that has the sockets.
+    pub fn before<S>(&self, router: S) -> Admitting<S> {
+        Admitting {
+            sockets: self.clone(),
+            router,
+        }
+    }
+
+    /// Leads the fixed path to the configured one, notes polls, and bounds what is posted, what is
+    /// kept, and how many strangers poll. Stands outside the router, before the layer that looks at
+    /// the path.
+    ///
+    /// # Errors
+    /// The status that a request is refused with.
+    fn admit(&self, mut request: Request<Body>) -> Result<Request<Body>, StatusCode> {
         if let Some(uri) = self.configured(request.uri()) {
             *request.uri_mut() = uri;
         }
         if !request.uri().path().starts_with(&self.path) {
-            return request;
+            return Ok(request);
         }
         self.polls.note(&mut request);
-        request::copy_little(request).map(|body| Body::new(Limited::new(body, INCOMING)))
+        if request::begins_polling(&request) {
+            let place = self.strangers.take_place();
+            let place = place.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+            request.extensions_mut().insert(place);
+        }
+        let request = request::copy_little(request)?;
+        Ok(request.map(|body| Body::new(Limited::new(body, INCOMING))))
     }
 
     /// Where a request to the fixed path is to go.

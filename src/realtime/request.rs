@@ -9,7 +9,10 @@ use std::net::SocketAddr;
 
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+
+/// How long these and the path may be together, in bytes: a token has some hundred.
+const MOST: usize = 4 << 10;
 
 /// The headers that anybody looks at from here on: the handshake, engineioxide, and CORS.
 const LOOKED_AT: [HeaderName; 3] = [
@@ -35,18 +38,29 @@ pub(super) fn polls(uri: &Uri) -> bool {
     transport.split('=').next() == Some("polling")
 }
 
+/// Whether a request is the first of a client that polls.
+pub(super) fn begins_polling<B>(request: &Request<B>) -> bool {
+    request.method() == Method::GET && polls(request.uri()) && client(request.uri()).is_none()
+}
+
 /// Copies what is looked at of a request that begins a socket, and lets go of the rest.
-pub(super) fn copy_little<B>(request: Request<B>) -> Request<B> {
+///
+/// # Errors
+/// The status for one of which too much would be kept.
+pub(super) fn copy_little<B>(request: Request<B>) -> Result<Request<B>, StatusCode> {
     if !begins_socket(&request) {
-        return request;
+        return Ok(request);
     }
     let (mut parts, body) = request.into_parts();
     if let Some(uri) = copy_of(&parts.uri) {
         parts.uri = uri;
     }
     parts.headers = looked_at(&parts);
+    if size(&parts) > MOST {
+        return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
     parts.extensions.remove::<ConnectInfo<SocketAddr>>();
-    Request::from_parts(parts, body)
+    Ok(Request::from_parts(parts, body))
 }
 
 /// Whether the request's parts are kept: not those of a poll, nor of what is posted.
@@ -56,6 +70,15 @@ fn begins_socket<B>(request: &Request<B>) -> bool {
 
 fn copy_of(uri: &Uri) -> Option<Uri> {
     uri.path_and_query()?.as_str().to_owned().try_into().ok()
+}
+
+fn size(parts: &Parts) -> usize {
+    let uri = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |uri| uri.as_str().len());
+    let headers = parts.headers.values().map(HeaderValue::len);
+    headers.fold(uri, usize::saturating_add)
 }
 
 fn looked_at(parts: &Parts) -> HeaderMap {
@@ -93,7 +116,7 @@ mod tests {
             "/s/?EIO=4&transport=websocket",
             "/s/?EIO=4&transport=websocket&sid=abc",
         ] {
-            let copy = copy_little(request(uri));
+            let copy = copy_little(request(uri)).unwrap();
             assert_eq!(copy.uri(), uri);
             assert_eq!(copy.headers()[header::AUTHORIZATION], "Bearer abc");
             assert!(!copy.headers().contains_key(header::USER_AGENT), "{uri}");
@@ -102,7 +125,37 @@ mod tests {
 
     #[test]
     fn polls_are_left_alone() {
-        let poll = copy_little(request("/s/?EIO=4&transport=polling&sid=abc"));
+        let poll = copy_little(request("/s/?EIO=4&transport=polling&sid=abc")).unwrap();
         assert!(poll.headers().contains_key(header::USER_AGENT));
+    }
+
+    #[test]
+    fn a_request_of_which_much_would_be_kept_is_refused() {
+        let path = "/s/?EIO=4&transport=polling";
+        let long = "x".repeat(MOST);
+        let by_path = request(&format!("{path}&x={long}"));
+        let mut by_header = request(path);
+        by_header
+            .headers_mut()
+            .insert(header::ORIGIN, long.parse().unwrap());
+        for refused in [by_path, by_header] {
+            let refused = copy_little(refused).err();
+            assert_eq!(refused, Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        }
+        let mut unread = request(path);
+        unread
+            .headers_mut()
+            .insert(header::COOKIE, long.parse().unwrap());
+        assert!(copy_little(unread).is_ok());
+    }
+
+    #[test]
+    fn a_query_is_read_as_the_library_reads_it() {
+        let begins = |query: &str| begins_polling(&request(&format!("/s/?EIO=4&{query}")));
+        assert!(begins("transport=polling"));
+        assert!(begins("transport=polling=x&sid"));
+        assert!(begins("transport=polling&xsid=abc&transport=websocket"));
+        assert!(!begins("transport=polling&sid="));
+        assert!(!begins("transport=websocket&x=transport=polling"));
     }
 }

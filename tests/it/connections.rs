@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Extension, Request};
+use axum::extract::Extension;
 use axum::routing::get;
 use bookbell::calendly::signature::{SigningKey, sign};
 use bookbell::domain::clock::Clock;
@@ -17,11 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tower::Layer;
-use tower::util::MapRequestLayer;
 
 use crate::support::app::{KEY, TestApp};
 use crate::support::payload::Booking;
+use crate::support::polling::Polling;
 use crate::support::scrape::Scrape;
 use crate::support::server::PATIENCE;
 
@@ -44,14 +43,23 @@ impl Site {
     }
 
     async fn serve(app: TestApp, router: Router, limits: Limits) -> Self {
-        let sockets = Sockets::with_patience(app.app.clone(), "/socket.io", SHORT);
-        let router = sockets.add_to(router);
-        let admit = MapRequestLayer::new(move |request: Request| sockets.admit(request));
+        Self::serve_patiently(app, router, limits, SHORT).await
+    }
+
+    /// Serves with this time for sockets to authenticate.
+    async fn serve_patiently(
+        app: TestApp,
+        router: Router,
+        limits: Limits,
+        connect: Duration,
+    ) -> Self {
+        let path = "/socket.io";
+        let sockets = Sockets::with_limits(app.app.clone(), path, connect, limits.strangers);
+        let service = sockets.before(sockets.add_to(router));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let counts = app.app.metrics.connections.clone();
-        let service = admit.layer(router);
         let serving = net::serve(listener, service, limits, counts, stop.clone());
         let serving = tokio::spawn(serving);
         Self {
@@ -316,6 +324,54 @@ async fn sockets_that_never_authenticate_are_closed() {
     );
     let open = "bookbell_connections{peer=\"stranger\"}";
     site.until(open, |n| n == 0.0).await;
+    site.end().await;
+}
+
+/// Begins to poll, and answers the status.
+async fn begin(stream: &mut TcpStream) -> Option<u16> {
+    let open = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n";
+    ask(stream, open).await
+}
+
+/// Begins to poll again and again, until this is the answer.
+async fn begin_until(stream: &mut TcpStream, status: u16) {
+    let begun = async {
+        while begin(stream).await != Some(status) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let begun = timeout(PATIENCE, begun).await;
+    assert!(begun.is_ok(), "it is never answered {status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_who_poll_are_not_more_than_there_may_be() {
+    let site = Site::start(short(|limits| limits.strangers = 10)).await;
+    let mut stream = site.connect().await;
+    begin_until(&mut stream, 503).await;
+    // Other requests by the same connection are none of this.
+    assert_eq!(ask(&mut stream, &site.booking(1)).await, Some(200));
+    // Their time is over soon.
+    begin_until(&mut stream, 200).await;
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_polls_and_is_known_makes_room_for_strangers() {
+    let app = TestApp::sqlite().await;
+    let token = app.admin_token().to_owned();
+    let router = bookbell::http::router(app.app.clone());
+    let limits = short(|limits| limits.strangers = 2);
+    let site = Site::serve_patiently(app, router, limits, PATIENCE).await;
+    let url = format!("http://{}", site.address);
+    // More than may be strangers, one after the other.
+    let mut known = Vec::new();
+    for _ in 0..5 {
+        known.push(Polling::connect(&url, &token).await);
+    }
+    for client in known {
+        assert_eq!(client.post("3").await, 200);
+    }
     site.end().await;
 }
 

@@ -58,7 +58,7 @@ async fn a_connection_does_not_hold_the_buffer_that_its_request_was_read_into() 
         !as_it_came.is_unique(),
         "engineioxide keeps no more of a request than it needs: realtime/request.rs can go"
     );
-    let answer = router.oneshot(sockets.admit(read_into(&admitted))).await;
+    let answer = sockets.before(router).oneshot(read_into(&admitted)).await;
     assert_eq!(answer.unwrap().status(), 200);
     assert!(admitted.is_unique(), "something still points into it");
 }
