@@ -9,11 +9,12 @@ use crate::calendly::signature::SigningKey;
 use crate::domain::email::Email;
 use crate::domain::secret::Secret;
 use crate::domain::user_edit::PASSWORD;
+use crate::realtime::FIXED_PATH;
 
 /// The shortest secret for tokens, in bytes: as long as the hash it keys (RFC 7518, 3.2).
 const SECRET_BYTES: usize = 32;
 
-/// Paths that are not for sockets.
+/// Paths that are not for sockets, but for [`FIXED_PATH`].
 const TAKEN: [&str; 7] = [
     "/api/",
     "/webhooks/",
@@ -217,12 +218,19 @@ impl TryFrom<ServeArgs> for Config {
 /// [`InvalidSetting`] for a scheme that is neither SQLite's nor Postgres'.
 pub fn database_url(args: DatabaseArgs) -> Result<Secret, InvalidSetting> {
     let url = args.database_url;
-    let known = ["sqlite:", "postgres://", "postgresql://"];
-    if known.iter().any(|scheme| url.expose().starts_with(scheme)) {
+    if has_scheme(&url) {
         return Ok(url);
     }
     let message = "must begin with sqlite:// or postgres://";
     Err(invalid("DATABASE_URL", message))
+}
+
+/// Whether a database's URL begins as one of SQLite's or Postgres' does.
+pub(crate) fn has_scheme(url: &Secret) -> bool {
+    let schemes = ["sqlite:", "postgres://", "postgresql://"];
+    schemes
+        .iter()
+        .any(|scheme| url.expose().starts_with(scheme))
 }
 
 fn set(secret: Option<Secret>) -> Option<Secret> {
@@ -361,13 +369,19 @@ fn cors_origins(list: Option<&str>) -> Result<Vec<HeaderValue>, InvalidSetting> 
         .collect()
 }
 
+fn is_below(path: &str, other: &str) -> bool {
+    let rest = path.strip_prefix(other.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.starts_with('/'))
+}
+
 fn socket_path(text: &str) -> Result<String, InvalidSetting> {
     let path = text.trim_end_matches('/');
     let plain = path
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
-    // The library takes every path that begins with this one.
-    let taken = TAKEN.iter().any(|taken| taken.starts_with(path));
+    // The library takes this path and all below it, so that it may be neither above one nor below.
+    let overlaps = |taken: &&str| taken.starts_with(path) || is_below(path, taken);
+    let taken = path != FIXED_PATH && TAKEN.iter().any(overlaps);
     if path.starts_with('/') && !taken && plain && !path.contains("//") {
         return Ok(path.to_owned());
     }
@@ -375,4 +389,16 @@ fn socket_path(text: &str) -> Result<String, InvalidSetting> {
         "BOOKBELL_SOCKET_PATH",
         format!("`{text}` is not a path such as /socket.io"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_sockets_beside_those_that_are_taken_is_taken_as_it_is() {
+        for path in ["/socket.io", "/api/socketio", "/live/ring", "/metrics-live"] {
+            assert_eq!(socket_path(path).unwrap(), path);
+        }
+    }
 }

@@ -34,7 +34,7 @@ use polls::Polls;
 use strangers::Strangers;
 
 /// The path that always works, beside the configured one.
-const FIXED_PATH: &str = "/api/socketio";
+pub(crate) const FIXED_PATH: &str = "/api/socketio";
 
 /// How often a client is asked whether it is there, and how long it has to answer. Together
 /// they bound how long a dead one is kept.
