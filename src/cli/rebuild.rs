@@ -14,7 +14,7 @@ use super::user::{open, readable};
 use crate::app::Error;
 use crate::app::comparison::{Comparison, Tally, Unlike, compare};
 use crate::app::ingest::Rebuilt;
-use crate::config::{DatabaseArgs, database_url};
+use crate::config::{DatabaseArgs, database_url, has_scheme};
 use crate::domain::difference::Change;
 use crate::domain::secret::Secret;
 use crate::store::deliveries::archive::{Found, is_same, is_unfinished, look};
@@ -108,11 +108,7 @@ pub(super) async fn run(args: RebuildArgs) -> anyhow::Result<ExitCode> {
 
 /// Refuses what could do harm before anything is opened for writing.
 async fn check_urls(from: &Secret, into: &Secret, filled: bool) -> anyhow::Result<()> {
-    let schemes = ["sqlite:", "postgres://", "postgresql://"];
-    if !schemes
-        .iter()
-        .any(|scheme| into.expose().starts_with(scheme))
-    {
+    if !has_scheme(into) {
         let message = "--into must begin with sqlite:// or postgres://";
         return Err(Misuse(message.to_owned()).into());
     }
