@@ -9,7 +9,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -37,11 +37,36 @@ const CLOSE_DATABASE: Duration = Duration::from_secs(2);
 /// When the database cannot be opened or the address cannot be listened on.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut stop = StopSignals::new()?;
+    let undisturbed = Mutex::new(());
+    let asked_to_stop = async {
+        stop.wait().await;
+        undisturbed.lock().await
+    };
+    // A start may have long to wait, for another program or for the database, and may be dropped
+    // anywhere: each of its steps is a transaction.
+    let started = tokio::select! {
+        started = start(&config, &undisturbed) => Some(started?),
+        _ = asked_to_stop => None,
+    };
+    let Some((store, running)) = started else {
+        tracing::info!("stopped before it served");
+        return Ok(());
+    };
+    stop.wait().await;
+    tracing::info!("stopping");
+    running.stop().await;
+    store.close(CLOSE_DATABASE).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Starts, and is not to be dropped while it has the lock.
+async fn start(config: &Config, undisturbed: &Mutex<()>) -> anyhow::Result<(Store, Running)> {
     let store = Store::open(config.database_url.expose()).await?;
     if store::deliveries::archive::is_unfinished(&mut store.read().await?.db()).await? {
         anyhow::bail!("the rebuild of this database is not finished; wait for it, or begin anew");
     }
-    let secret = jwt_secret(&store, &config).await?;
+    let secret = jwt_secret(&store, config).await?;
     let listener = net::listen(config.listen)
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
@@ -49,7 +74,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .public_url
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
-    let settings = settings(&config, secret, public_url);
+    let settings = settings(config, secret, public_url);
     let (app, writer) = App::new(
         store.clone(),
         settings,
@@ -57,31 +82,32 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Arc::new(UuidV7::new()),
     )
     .await?;
-    let admin_password = config
-        .admin_password
-        .as_ref()
-        .map(|text| text.expose().to_owned());
-    let admin = app
-        .create_first_admin(&config.admin_email, admin_password)
-        .await;
-    announce_admin(
-        &config,
-        admin.context("cannot make the first admin")?.as_deref(),
-    );
+    make_first_admin(&app, config, undisturbed).await?;
     let traces = config.traces_url.as_ref();
     let traces = traces.map(|url| otlp::provider(url.expose())).transpose()?;
     // Ready from the first request on; the follower goes on from here.
     app.catch_up().await?;
-    let running = Running::start(&app, writer, &config, listener, traces)?;
-    announce(&app, &config, address);
-    if !app.has_admin().await? {
+    let has_admin = app.has_admin().await?;
+    let running = Running::start(&app, writer, config, listener, traces)?;
+    announce(&app, config, address);
+    if !has_admin {
         println!("to do        add an admin: bookbell user add --role admin …");
     }
-    stop.wait().await;
-    tracing::info!("stopping");
-    running.stop().await;
-    store.close(CLOSE_DATABASE).await;
-    tracing::info!("stopped");
+    Ok((store, running))
+}
+
+/// A password that was made is shown, whoever wants to stop meanwhile: it is kept as a hash only.
+async fn make_first_admin(
+    app: &App,
+    config: &Config,
+    undisturbed: &Mutex<()>,
+) -> anyhow::Result<()> {
+    let _undisturbed = undisturbed.lock().await;
+    let chosen = config.admin_password.as_ref();
+    let chosen = chosen.map(|text| text.expose().to_owned());
+    let admin = app.create_first_admin(&config.admin_email, chosen).await;
+    let generated = admin.context("cannot make the first admin")?;
+    announce_admin(config, generated.as_deref());
     Ok(())
 }
 

@@ -1,13 +1,14 @@
 //! The program as its operator knows it: it starts, says where it is, stops, and keeps secrets.
 
+use std::fs::File;
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use bookbell::domain::ids::Id;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{interval, sleep};
 
 use crate::support::api::{Api, JWT_SECRET, PASSWORD, now_s};
 use crate::support::app::{ADMIN, KEY};
@@ -348,6 +349,21 @@ async fn a_second_start_goes_on_where_the_first_stopped(database: Database) {
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1));
     assert!(said.lines().last().unwrap().contains(address), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_waits_stops_when_it_is_told_to() {
+    let database = Database::sqlite();
+    let folder = File::open(database.folder.path()).unwrap();
+    folder.lock().unwrap();
+    let mut server = Server::begin(None, database, &[]);
+    let began = Instant::now();
+    let mut ticks = interval(Duration::from_millis(20));
+    while !server.log().contains("waiting for it") {
+        assert!(began.elapsed() < PATIENCE, "{}", server.log());
+        ticks.tick().await;
+    }
+    assert_eq!(server.terminate().0, Some(0), "{}", server.log());
 }
 
 async fn a_database_of_a_newer_version_is_refused_and_left_alone(database: Database) {

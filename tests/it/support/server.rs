@@ -111,15 +111,26 @@ impl Server {
         }
     }
 
-    /// Starts, and is killed after this time, wherever it then is.
-    pub fn start_and_kill(database: Database, after: Duration) -> Self {
-        let mut this = Self {
-            process: Process::spawn(&mut bookbell(), &database, &[]),
+    /// Begins to start, at once or after a shell did something. Where it listens is not known.
+    pub fn begin(
+        prologue: Option<&'static str>,
+        database: Database,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables: Vec<_> = variables.iter().map(own).collect();
+        Self {
+            process: Process::spawn(&mut command(prologue), &database, &variables),
             url: String::new(),
             database,
-            variables: Vec::new(),
-            prologue: None,
-        };
+            variables,
+            prologue,
+        }
+    }
+
+    /// Starts, and is killed after this time, wherever it then is.
+    pub fn start_and_kill(database: Database, after: Duration) -> Self {
+        let mut this = Self::begin(None, database, &[]);
         std::thread::sleep(after);
         this.kill();
         this
