@@ -1,5 +1,6 @@
 //! Runs the server: opens the database, starts the jobs, listens, and stops in order.
 
+use std::io::{Write, stderr, stdout};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,10 +90,7 @@ async fn start(config: &Config, undisturbed: &Mutex<()>) -> anyhow::Result<(Stor
     app.catch_up().await?;
     let has_admin = app.has_admin().await?;
     let running = Running::start(&app, writer, config, listener, traces)?;
-    announce(&app, config, address);
-    if !has_admin {
-        println!("to do        add an admin: bookbell user add --role admin …");
-    }
+    announce(&app, config, address, has_admin);
     Ok((store, running))
 }
 
@@ -216,7 +214,7 @@ fn announce_admin(config: &Config, generated: Option<&str>) {
     let Some(password) = generated else { return };
     let email = &config.admin_email;
     let advice = "It is shown only this once; change it with `bookbell user passwd`.";
-    if config.log_json {
+    let told = if config.log_json {
         let line = json!({
             "timestamp": UtcMs(SystemClock.now_ms()),
             "level": "INFO",
@@ -225,26 +223,38 @@ fn announce_admin(config: &Config, generated: Option<&str>) {
             "password": password,
             "target": module_path!(),
         });
-        eprintln!("{line}");
+        line.to_string()
     } else {
-        eprintln!("First start: the admin is {email} with the password {password}\n{advice}");
-    }
+        format!("First start: the admin is {email} with the password {password}\n{advice}")
+    };
+    let _ = writeln!(stderr(), "{told}");
 }
 
-/// Says where it listens and what is still to do, in lines a person can act on.
-fn announce(app: &App, config: &Config, address: SocketAddr) {
+/// Says where it listens and what is still to do, in lines a person can act on. Whether anybody
+/// reads them is no matter of the server's.
+fn announce(app: &App, config: &Config, address: SocketAddr, has_admin: bool) {
     let public_url = &app.settings.public_url;
-    println!("listening on http://{address}");
-    println!("dashboard    {public_url}/");
-    println!("webhook URL  {public_url}/webhooks/calendly");
-    println!("database     {}", app.store.engine());
-    if config.signing_keys.is_empty() {
-        println!(
-            "to do        set BOOKBELL_CALENDLY_SIGNING_KEYS: without a key every delivery is refused"
-        );
-    }
-    if config.public_url.is_none() {
-        println!("to do        set BOOKBELL_PUBLIC_URL to where Calendly can reach this server");
+    let mut lines = vec![
+        format!("listening on http://{address}"),
+        format!("dashboard    {public_url}/"),
+        format!("webhook URL  {public_url}/webhooks/calendly"),
+        format!("database     {}", app.store.engine()),
+    ];
+    let to_do = [
+        (
+            config.signing_keys.is_empty(),
+            "set BOOKBELL_CALENDLY_SIGNING_KEYS: without a key every delivery is refused",
+        ),
+        (
+            config.public_url.is_none(),
+            "set BOOKBELL_PUBLIC_URL to where Calendly can reach this server",
+        ),
+        (!has_admin, "add an admin: bookbell user add --role admin …"),
+    ];
+    let to_do = to_do.into_iter().filter(|(is_to_do, _)| *is_to_do);
+    lines.extend(to_do.map(|(_, what)| format!("to do        {what}")));
+    for line in lines {
+        let _ = writeln!(stdout(), "{line}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! `bookbell completions`: completion scripts for shells.
 
+use std::io::{self, Write};
+
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
@@ -14,7 +16,13 @@ pub(super) struct CompletionsArgs {
 }
 
 /// Prints the script on stdout.
-pub(super) fn run(args: &CompletionsArgs) {
+///
+/// # Errors
+/// When that cannot be written.
+pub(super) fn run(args: &CompletionsArgs) -> io::Result<()> {
     let mut command = super::Cli::command();
-    clap_complete::generate(args.shell, &mut command, "bookbell", &mut std::io::stdout());
+    // Into memory, where it cannot fail: on stdout that would be a panic.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "bookbell", &mut script);
+    io::stdout().write_all(&script)
 }

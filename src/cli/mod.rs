@@ -6,6 +6,8 @@ mod replay;
 mod sign;
 mod user;
 
+use std::fmt::Display;
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -61,7 +63,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_misuse(&error) => misused(&chain(error.as_ref())),
         Err(error) => {
-            eprintln!("bookbell: {}", chain(error.as_ref()));
+            note(format_args!("bookbell: {}", chain(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -87,7 +89,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rebuild(args) => wait(rebuild::run(args)),
         Command::User(args) => wait(user::run(args)),
         Command::Completions(args) => {
-            completions::run(&args);
+            completions::run(&args)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -100,8 +102,13 @@ fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn misused(message: &str) -> ExitCode {
-    eprintln!("bookbell: {message}");
+    note(format_args!("bookbell: {message}"));
     ExitCode::from(USAGE)
+}
+
+/// A line on stderr, which may lead nowhere: that is no reason to stop.
+fn note(line: impl Display) {
+    let _ = writeln!(stderr(), "{line}");
 }
 
 /// Runs to the end, and does not wait for work that nobody asks about any more.

@@ -9,8 +9,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::Misuse;
 use super::user::{open, readable};
+use super::{Misuse, note};
 use crate::app::Error;
 use crate::app::comparison::{Comparison, Tally, Unlike, compare};
 use crate::app::ingest::Rebuilt;
@@ -195,7 +195,7 @@ impl Progress {
         self.bar.set_position(done);
         if !stderr().is_terminal() && self.told.elapsed() >= QUIET {
             self.told = Instant::now();
-            eprintln!("{done} of {} deliveries", self.total);
+            note(format_args!("{done} of {} deliveries", self.total));
         }
     }
 }

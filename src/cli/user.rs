@@ -1,6 +1,6 @@
 //! `bookbell user`: users without the API, for the first ones and for lost passwords.
 
-use std::io::Read;
+use std::io::{self, Read, Write, stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -143,12 +143,13 @@ async fn add(app: &App, mut request: Value, password: &str) -> anyhow::Result<()
     request["password"] = json!(password);
     let new = NewUser::read(fields(&request)).map_err(|faults| explained(&faults))?;
     let user = app.create_user(new).await.map_err(readable)?;
-    println!(
+    writeln!(
+        stdout(),
         "added {} {} ({})",
         user.role.name(),
         user.email.as_str(),
         user.id
-    );
+    )?;
     Ok(())
 }
 
@@ -163,10 +164,11 @@ async fn passwd(app: &App, email: &str, password: &str) -> anyhow::Result<()> {
     app.update_user(&user.id, edit, None, |_| true)
         .await
         .map_err(readable)?;
-    println!(
+    writeln!(
+        stdout(),
         "changed the password of {} and ended its sessions",
         user.email.as_str()
-    );
+    )?;
     Ok(())
 }
 
@@ -180,7 +182,7 @@ async fn list(app: &App, json: bool) -> anyhow::Result<()> {
             })
             .await
             .map_err(readable)?;
-        page.items.iter().for_each(|user| print(user, json));
+        page.items.iter().try_for_each(|user| print(user, json))?;
         cursor = page.next_cursor;
         if cursor.is_none() {
             return Ok(());
@@ -188,19 +190,19 @@ async fn list(app: &App, json: bool) -> anyhow::Result<()> {
     }
 }
 
-fn print(user: &User, json: bool) {
+fn print(user: &User, json: bool) -> io::Result<()> {
     if json {
-        println!("{}", json!(user.view()));
-        return;
+        return writeln!(stdout(), "{}", json!(user.view()));
     }
     let uri = user.calendly_user_uri.as_deref().unwrap_or("-");
-    println!(
+    writeln!(
+        stdout(),
         "{}  {:6}  {}  {}  {uri}",
         user.id,
         user.role.name(),
         user.email.as_str(),
         user.name
-    );
+    )
 }
 
 /// The first line of standard input.

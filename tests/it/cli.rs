@@ -109,6 +109,31 @@ async fn users_are_managed_beside_a_running_server(database: Database) {
     assert!(unknown.stderr.contains("nobody@example.com"), "{unknown:?}");
 }
 
+#[test]
+fn what_cannot_be_printed_is_said_in_one_line() {
+    let database = Database::sqlite();
+    let user = ["user", "add", "--email", "ada@example.com", "--name", "Ada"];
+    let add = [&user[..], &["--role", "admin", "--password-stdin"]].concat();
+    let passwd = [
+        "user",
+        "passwd",
+        "--email",
+        "ada@example.com",
+        "--password-stdin",
+    ];
+    let list = ["user", "list"];
+    let completions = ["completions", "bash"];
+    for arguments in [&add[..], &passwd, &list, &completions] {
+        let mut full = Command::new("sh");
+        full.args(["-c", "exec \"$0\" \"$@\" >/dev/full"]);
+        full.arg(bookbell().get_program()).args(arguments);
+        full.env("DATABASE_URL", &database.url);
+        let ended = run(&mut full, "a long passphrase\n");
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    }
+}
+
 async fn a_signed_file_is_accepted_as_it_is(database: Database) {
     let server = Server::start(database);
     let file = repository().join("fixtures/events/invitee.created.json");

@@ -16,7 +16,7 @@ use crate::support::database::Database;
 use crate::support::load::post_long;
 use crate::support::on_each_database;
 use crate::support::payload::Booking;
-use crate::support::server::{PATIENCE, Server, bookbell, finish, refusal};
+use crate::support::server::{PATIENCE, Server, bookbell, finish, lasting_address, refusal};
 use crate::support::subscriber::Subscriber;
 
 on_each_database![
@@ -363,6 +363,25 @@ async fn a_start_that_waits_stops_when_it_is_told_to() {
         assert!(began.elapsed() < PATIENCE, "{}", server.log());
         ticks.tick().await;
     }
+    assert_eq!(server.terminate().0, Some(0), "{}", server.log());
+}
+
+/// Its stdout is a disk that is full.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_has_to_read_what_it_prints() {
+    let address = lasting_address();
+    let listen = [("BOOKBELL_LISTEN", address.as_str())];
+    let database = Database::sqlite();
+    let mut server = Server::begin(Some("exec >/dev/full"), database, &listen);
+    let began = Instant::now();
+    let mut ticks = interval(Duration::from_millis(20));
+    while TcpStream::connect(&address).is_err() {
+        assert!(began.elapsed() < PATIENCE, "{}", server.log());
+        ticks.tick().await;
+    }
+    let api = Api::new(&format!("http://{address}"));
+    let ready = api.send(Method::GET, "/readyz", None, None).await;
+    ready.expect(200);
     assert_eq!(server.terminate().0, Some(0), "{}", server.log());
 }
 

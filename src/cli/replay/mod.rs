@@ -22,6 +22,7 @@ use reqwest::Url;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, interval};
 
+use super::note;
 use super::sign::{DEFAULT_URL, KeyArgs, webhook_url};
 use files::Fixture;
 use fresh_ids::FreshIds;
@@ -117,7 +118,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let schedule = Schedule::new(replay.fixtures.len(), args.duplicate, args.times, seed);
     replay.warn_of_unchanged();
     if let Some(seed) = seed {
-        eprintln!("bookbell: shuffled with --seed {seed}");
+        note(format_args!("bookbell: shuffled with --seed {seed}"));
     }
     let mut report = Report::new(stdout(), schedule.total(), args.json, seed);
     let cut_off = post_all(&replay, &schedule, &args, &mut report).await?;
@@ -217,10 +218,10 @@ impl Replay {
             .iter()
             .filter(|f| ids.rewrite(&f.body).is_none())
         {
-            eprintln!(
+            note(format_args!(
                 "bookbell: {} is not JSON and is sent without fresh ids",
                 fixture.label
-            );
+            ));
         }
     }
 }
