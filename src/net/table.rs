@@ -1,7 +1,8 @@
 //! The table of connections: what each is doing, since when, and whose it is.
 //!
-//! A connection is a stranger's until one of its requests was authenticated. Where there are too
-//! many, the stranger who came first has to go: whoever means well has been known long since.
+//! A connection is a stranger's until one of its requests was authenticated, and again when none
+//! was for as long as it may be idle: a token may have ended meanwhile. Where there are too many, the
+//! stranger who came first has to go: whoever means well has been known long since.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -46,6 +47,8 @@ struct State {
     /// And how many of them are kept: where it is cut off, until its task has run.
     held: AtomicU64,
     known: AtomicBool,
+    /// When one of its requests was authenticated last.
+    proven_ms: AtomicU64,
     cut: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
@@ -127,6 +130,7 @@ impl Table {
             arrived: AtomicU64::new(0),
             held: AtomicU64::new(0),
             known: AtomicBool::new(false),
+            proven_ms: AtomicU64::new(now_ms),
             cut: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
@@ -186,11 +190,12 @@ impl Table {
         self.count(&rooms);
     }
 
-    /// Cuts off who took too long.
+    /// Cuts off who took too long, and forgets who has long proven nothing.
     pub(super) fn sweep(&self) {
         let now_ms = millis(self.epoch.elapsed());
         self.now_ms.store(now_ms, Ordering::Relaxed);
-        let rooms = self.rooms();
+        let mut rooms = self.rooms();
+        self.forget(&mut rooms, now_ms);
         for state in rooms.strangers.values().chain(rooms.known.values()) {
             if let Some(cut) = state.overdue(now_ms, &self.limits)
                 && state.cut_off()
@@ -198,6 +203,17 @@ impl Table {
                 self.counts.cut(cut);
             }
         }
+    }
+
+    fn forget(&self, rooms: &mut Rooms, now_ms: u64) {
+        let idle_ms = millis(self.limits.idle);
+        let forgotten = |state: &State| state.is_idle_unproven(now_ms, idle_ms);
+        let forgotten = rooms.known.extract_if(.., |_, state| forgotten(state));
+        for (number, state) in forgotten {
+            state.known.store(false, Ordering::Relaxed);
+            rooms.strangers.insert(number, state);
+        }
+        self.count(rooms);
     }
 }
 
@@ -213,6 +229,12 @@ impl State {
 
     fn read(&self) {
         self.read_ms.store(self.table.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Whether it waits for a request, and has not had one that proved anything for so long.
+    fn is_idle_unproven(&self, now_ms: u64, idle_ms: u64) -> bool {
+        let proven_ms = self.proven_ms.load(Ordering::Relaxed);
+        self.is(Phase::Idle) && now_ms.saturating_sub(proven_ms) > idle_ms
     }
 
     /// What it is to be cut off for.
@@ -272,6 +294,8 @@ impl Peer {
     /// Notes that somebody known is at the other end.
     pub fn prove(&self) {
         let Self(state) = self;
+        let now_ms = state.table.now_ms();
+        state.proven_ms.store(now_ms, Ordering::Relaxed);
         if state.known.load(Ordering::Relaxed) || state.known.swap(true, Ordering::Relaxed) {
             return;
         }

@@ -122,6 +122,8 @@ impl Site {
     }
 }
 
+const KNOWN: &str = "bookbell_connections{peer=\"known\"}";
+
 fn cut(reason: &str) -> String {
     format!("bookbell_connections_cut_total{{reason=\"{reason}\"}}")
 }
@@ -267,6 +269,29 @@ async fn strangers_make_room_for_those_who_come_after_and_the_known_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_proves_nothing_for_long_is_a_stranger_again() {
+    let site = Site::start(short(|limits| limits.idle = SHORT)).await;
+    let mut used = site.connect().await;
+    let mut n = 0;
+    let proving = async {
+        for known in [true, false, true, false] {
+            while (site.scrape().await.value(KNOWN) > 0.0) != known {
+                n += 1;
+                let idle = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
+                let request = if known { site.booking(n) } else { idle };
+                assert_eq!(ask(&mut used, &request).await, Some(200));
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+    };
+    assert!(
+        timeout(PATIENCE, proving).await.is_ok(),
+        "it is known still"
+    );
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_all_are_known_one_too_many_is_refused() {
     let site = Site::start(short(|limits| limits.connections = 3)).await;
     let mut known = Vec::new();
@@ -281,8 +306,7 @@ async fn where_all_are_known_one_too_many_is_refused() {
         assert_eq!(ask(stream, &booking).await, Some(200));
     }
     known.pop();
-    site.until("bookbell_connections{peer=\"known\"}", |n| n < 3.0)
-        .await;
+    site.until(KNOWN, |n| n < 3.0).await;
     site.post(20).await;
     site.end().await;
 }
