@@ -9,6 +9,7 @@ mod auth;
 mod delivery;
 mod exit;
 mod flow;
+mod outlet;
 mod polls;
 mod request;
 mod strangers;

@@ -197,9 +197,11 @@ fn a_group_names_what_is_in_it() {
 #[test]
 fn only_the_delivery_loop_emits() {
     for file in sources(&root()) {
-        let emits = code(&file).contains(".emit(");
-        let home = file.ends_with("realtime/delivery.rs");
-        assert_eq!(emits, home, "{}", file.display());
+        let code = code(&file);
+        let emits = file.ends_with("realtime/outlet.rs");
+        assert_eq!(code.contains(".emit("), emits, "{}", file.display());
+        let delivers = file.ends_with("realtime/delivery.rs");
+        assert_eq!(code.contains("outlet::"), delivers, "{}", file.display());
     }
 }
 
