@@ -34,6 +34,7 @@ mod process;
 mod realtime;
 mod rebuild;
 mod resume;
+mod settings;
 mod traces;
 
 mod faults_database;
