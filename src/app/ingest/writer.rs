@@ -2,12 +2,13 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +34,10 @@ const ATTEMPTS: usize = 3;
 
 /// Deliveries on their way to the writer.
 #[derive(Debug)]
-pub struct Queue(mpsc::Sender<Job>);
+pub struct Queue {
+    jobs: mpsc::Sender<Job>,
+    wanted: Arc<Wanted>,
+}
 
 #[derive(Debug)]
 struct Job {
@@ -41,37 +45,65 @@ struct Job {
     reply: oneshot::Sender<Result<Answer>>,
 }
 
+/// How many the writer waits for, when it can wait for many: to be woken for each, which is what
+/// the channel does, takes longer than to take them.
+#[derive(Debug)]
+struct Wanted {
+    many: AtomicUsize,
+    there: Notify,
+}
+
 /// The one writer of deliveries on this node.
 #[derive(Debug)]
-pub struct Writer(mpsc::Receiver<Job>);
+pub struct Writer {
+    jobs: mpsc::Receiver<Job>,
+    wanted: Arc<Wanted>,
+}
 
 /// A queue and its writer.
 #[must_use]
 pub fn queue() -> (Queue, Writer) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (Queue(sender), Writer(receiver))
+    let wanted = Arc::new(Wanted {
+        many: AtomicUsize::new(usize::MAX),
+        there: Notify::new(),
+    });
+    let queue = Queue {
+        jobs: sender,
+        wanted: Arc::clone(&wanted),
+    };
+    let writer = Writer {
+        jobs: receiver,
+        wanted,
+    };
+    (queue, writer)
 }
 
 impl Queue {
     /// Whether the writer is there to take deliveries.
     #[must_use]
     pub fn is_served(&self) -> bool {
-        !self.0.is_closed()
+        !self.jobs.is_closed()
     }
 
     /// How many deliveries wait for the writer.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.max_capacity() - self.0.capacity()
+        self.jobs.max_capacity() - self.jobs.capacity()
     }
 
     /// Hands a delivery to the writer and waits until it is committed. It is committed also when
     /// the caller goes away meanwhile.
     pub(super) async fn put(&self, received: Box<Received>) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
-        self.0
+        self.jobs
             .try_send(Job { received, reply })
             .map_err(|_| Error::Busy)?;
+        // The writer says how many it wants before it looks how many there are.
+        fence(Ordering::SeqCst);
+        if self.waiting() >= self.wanted.many.load(Ordering::Relaxed) {
+            self.wanted.there.notify_one();
+        }
         answer.await.map_err(|_| Error::Busy)?
     }
 }
@@ -119,7 +151,7 @@ impl Writer {
             lanes.have_room().await;
             let more = tokio::select! {
                 biased;
-                n = self.0.recv_many(&mut jobs, BATCH) => n > 0,
+                n = self.jobs.recv_many(&mut jobs, BATCH) => n > 0,
                 _ = &mut stop => false,
             };
             if !more {
@@ -138,14 +170,23 @@ impl Writer {
         let Some((size, ended)) = under_way else {
             return;
         };
-        while jobs.len() < size {
-            let room = BATCH - jobs.len();
-            let received = ended
-                .run_until_cancelled(self.0.recv_many(jobs, room))
-                .await;
-            if received.unwrap_or_default() == 0 {
+        let missing = size.saturating_sub(jobs.len());
+        ended.run_until_cancelled(self.many(missing)).await;
+        self.wanted.many.store(usize::MAX, Ordering::Relaxed);
+        while jobs.len() < BATCH {
+            let Ok(job) = self.jobs.try_recv() else {
                 return;
-            }
+            };
+            jobs.push(job);
+        }
+    }
+
+    /// Waits until so many are in the queue.
+    async fn many(&self, many: usize) {
+        self.wanted.many.store(many, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        while self.jobs.len() < many {
+            self.wanted.there.notified().await;
         }
     }
 }
