@@ -49,6 +49,8 @@ struct Plan {
     renamed: bool,
     /// The cancellation knows another address.
     readdressed: Option<usize>,
+    /// The cancellation says that another booking was replaced, as Calendly never does.
+    misled: Option<u32>,
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
@@ -57,6 +59,7 @@ fn plan() -> impl Strategy<Value = Plan> {
         0..3_usize,
         0..3_usize,
         prop::option::weighted(0.2, 0..3_usize),
+        prop::option::weighted(0.1, 1..6_u32),
     );
     let what = (
         any::<bool>(),
@@ -65,7 +68,7 @@ fn plan() -> impl Strategy<Value = Plan> {
         any::<bool>(),
         any::<bool>(),
     );
-    (who, moves, what).prop_map(|((email, host, readdressed), moves, what)| {
+    (who, moves, what).prop_map(|((email, host, readdressed, misled), moves, what)| {
         let (canceled, marks, removals, bare, renamed) = what;
         Plan {
             email,
@@ -77,6 +80,7 @@ fn plan() -> impl Strategy<Value = Plan> {
             bare,
             renamed,
             readdressed,
+            misled,
         }
     })
 }
@@ -138,7 +142,10 @@ fn deliveries(plans: &[Plan], forms: &[usize]) -> Vec<Value> {
             if let Some(email) = plan.readdressed {
                 booking.email = String::from(EMAILS[email]);
             }
+            let old = booking.old;
+            booking.old = plan.misled.or(old);
             all.push(booking.canceled());
+            booking.old = old;
             booking.email = String::from(EMAILS[plan.email]);
         }
         all.extend((0..plan.marks).map(|k| booking.no_show(k)));

@@ -10,17 +10,10 @@ use crate::domain::proposal::{Appointment, Proposal};
 use crate::domain::source::Source;
 
 impl World {
-    /// Joins an invitee with those its facts name, and answers the proposal they all are.
-    pub(super) fn link(&mut self, uri: &InviteeUri, cx: Context<'_>) -> Id {
-        let facts = &self.invitees[uri].facts;
-        let named = [
-            Some(uri.clone()),
-            facts.old_invitee.clone(),
-            facts.new_invitee.clone(),
-        ];
-        let named: Vec<InviteeUri> = named.into_iter().flatten().collect();
+    /// Joins some invitees, and answers the proposal they all are.
+    pub(super) fn link(&mut self, named: &[InviteeUri], cx: Context<'_>) -> Id {
         let mut chains = BTreeSet::new();
-        for uri in &named {
+        for uri in named {
             chains.extend(
                 self.invitees
                     .entry(uri.clone())
@@ -35,7 +28,7 @@ impl World {
         for other in chains.iter().filter(|other| **other != kept) {
             self.merge_chain(other, &kept);
         }
-        for uri in &named {
+        for uri in named {
             self.touch_invitee(uri).proposal_id = Some(kept.clone());
         }
         kept

@@ -153,9 +153,14 @@ impl World {
         facts: InviteeFacts,
         cx: Context<'_>,
     ) -> Result<Applied, Incomplete> {
+        // By what this delivery says, not by what is kept of all: should two name different ones,
+        // all of them are one chain whichever came first.
+        let others = [&facts.old_invitee, &facts.new_invitee];
+        let others = others.into_iter().flatten();
+        let named: Vec<InviteeUri> = [uri].into_iter().chain(others).cloned().collect();
         self.invitees.entry(uri.clone()).or_default();
         self.touch_invitee(uri).facts.join(facts);
-        let chain = self.link(uri, cx);
+        let chain = self.link(&named, cx);
         // All of the chain, because who hosts them may be known only since.
         for member in self.members_of(&chain) {
             if !self.invitees[&member].dismissed {
