@@ -19,6 +19,7 @@ use crate::domain::secret::Secret;
 use crate::domain::user::User;
 use crate::domain::user_edit::{NewUser, UserEdit};
 use crate::store::Store;
+use crate::store::deliveries::archive::{Found, look};
 
 /// Manage users.
 #[derive(Debug, Args)]
@@ -103,6 +104,11 @@ pub(super) async fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
     let url = database_url(args.database)?;
     if let Action::Add(add) = &args.action {
         add.check()?;
+    }
+    // A mistyped path would otherwise be a new, empty database, and the answer a wrong one.
+    let makes = matches!(args.action, Action::Add(_));
+    if !makes && look(url.expose()).await? == Found::Nothing {
+        bail!("the database that --database-url names holds nothing yet");
     }
     let store = Store::open(url.expose()).await?;
     let app = open(store.clone()).await?;

@@ -14,6 +14,7 @@ use crate::support::server::{Server, bookbell, finish};
 
 on_each_database![
     users_are_managed_beside_a_running_server,
+    who_asks_for_users_makes_no_database,
     a_signed_file_is_accepted_as_it_is,
     every_fixture_is_answered_2xx_and_only_once_processed,
     fresh_ids_make_new_bookings_each_time,
@@ -107,6 +108,22 @@ async fn users_are_managed_beside_a_running_server(database: Database) {
     let unknown = user(&nobody, "another passphrase\n");
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
     assert!(unknown.stderr.contains("nobody@example.com"), "{unknown:?}");
+}
+
+async fn who_asks_for_users_makes_no_database(database: Database) {
+    let passwd = ["passwd", "--email", "ada@example.com", "--password-stdin"];
+    for arguments in [&["list"][..], &passwd] {
+        let mut command = bookbell();
+        command.arg("user").args(arguments);
+        command.args(["--database-url", &database.url]);
+        let ended = run(&mut command, "a long passphrase\n");
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("holds nothing yet"), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    }
+    if let Some(path) = database.url.strip_prefix("sqlite://") {
+        assert!(!Path::new(path).exists());
+    }
 }
 
 #[test]

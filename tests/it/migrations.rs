@@ -177,9 +177,15 @@ async fn each_migration_of_what_is_there_is_announced(database: Database) {
 
 async fn programs_that_start_at_once_make_one_database(database: Database) {
     let url = &database.url;
-    let list = || finish(bookbell().args(["user", "list", "--database-url", url]), "");
+    let add = |n: usize| {
+        let email = format!("ada{n}@example.com");
+        let who = ["--name", "Ada", "--role", "member", "--email", &email];
+        let mut program = bookbell();
+        program.args(["user", "add", "--password-stdin", "--database-url", url]);
+        finish(program.args(who), "a long passphrase\n")
+    };
     let ended: Vec<Output> = thread::scope(|scope| {
-        let running: Vec<_> = (0..6).map(|_| scope.spawn(list)).collect();
+        let running: Vec<_> = (0..6).map(|n| scope.spawn(move || add(n))).collect();
         let ended = running.into_iter().map(|program| program.join().unwrap());
         ended.collect()
     });
