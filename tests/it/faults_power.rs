@@ -1,131 +1,66 @@
-//! Power loss: of the write-ahead log only what was synced is sure to be there. What was answered
-//! 2xx is in it.
+//! Power loss: of what the program wrote, only what was synced is sure to be there, and of the
+//! rest any part may be. What was answered 2xx is found again, and nothing is torn.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
-use sqlx::{Connection, SqliteConnection};
-use tempfile::TempDir;
+use tokio::time::{Instant, interval};
 
 use crate::support::database::Database;
+use crate::support::disk::{Record, Recorder, Taken};
 use crate::support::faults::{People, expect_no_hole};
 use crate::support::load::booking;
-use crate::support::preload::library;
 use crate::support::sender::Sender;
-use crate::support::server::Server;
+use crate::support::server::{PATIENCE, Server};
 use crate::support::soak::{Chance, Rounds, rate};
 
-/// The files of a running server, and what is known of them.
-struct Machine {
-    server: Server,
-    file: PathBuf,
-    notes: PathBuf,
+/// How often the log is begun anew in a round.
+const LIVES: usize = 6;
+
+fn start() -> (Server, Recorder) {
+    let database = Database::sqlite();
+    let recorder = Recorder::new(database.folder.path());
+    let server = Server::start_with(database, &recorder.environment());
+    (server, recorder)
 }
 
-/// What is left of the files after the power went.
-struct Copy {
-    file: Vec<u8>,
-    wal: Vec<u8>,
+/// Waits until all of the log is in the file, as it is soon when nothing is written.
+async fn copied(recorder: &Recorder) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut ticks = interval(Duration::from_millis(50));
+    while !recorder.read().is_copied() {
+        assert!(Instant::now() < deadline, "the log is not copied");
+        ticks.tick().await;
+    }
+}
+
+/// A moment at which the power may go.
+struct Moment {
+    /// How much had been done to the files.
+    steps: usize,
     /// What was answered 2xx before.
     answered: HashSet<String>,
-    /// How much of the write-ahead log was synced after that.
-    synced: usize,
-    /// How much of it may be in the file already.
-    in_file: usize,
 }
 
-impl Machine {
-    fn start() -> Self {
-        let database = Database::sqlite();
-        let folder = database.folder.path().to_owned();
-        let library = library(&folder, "synced");
-        let notes = folder.join("synced");
-        let preload = [
-            ("LD_PRELOAD", library.as_str()),
-            ("SYNCED_NOTES", notes.to_str().unwrap()),
-        ];
-        let file = folder.join("bookbell.db");
-        let server = Server::start_with(database.clone(), &preload);
-        Self {
-            server,
-            file,
-            notes,
-        }
-    }
-
-    /// How long the write-ahead log was when it was last synced.
-    fn synced(&self) -> usize {
-        let notes = std::fs::read_to_string(&self.notes).unwrap();
-        let mut of_wal = notes.lines().filter_map(|line| {
-            let (length, path) = line.split_once(' ')?;
-            path.ends_with("bookbell.db-wal").then_some(length)
-        });
-        of_wal
-            .next_back()
-            .map_or(0, |length| length.parse().unwrap())
-    }
-
-    /// A reader, which keeps what comes from here on in the write-ahead log, so that a copy of the
-    /// file fits every length of it.
-    async fn keep_log(&self) -> SqliteConnection {
-        let mut reader = SqliteConnection::connect(&self.server.database.url)
-            .await
-            .unwrap();
-        let hold = "BEGIN; SELECT COUNT(*) FROM delivery";
-        sqlx::raw_sql(hold).execute(&mut reader).await.unwrap();
-        reader
-    }
-
-    /// Copies the files while the server writes.
-    async fn copy(&self, sender: &Sender) -> Copy {
-        let reader = self.keep_log().await;
-        let in_file = self.synced();
-        sender.advance(60).await;
-        // While it grows, its end is where it was last written.
-        for _ in 0..50 {
-            if self.synced() > in_file {
-                break;
-            }
-            sender.advance(10).await;
-        }
+impl Moment {
+    fn of(sender: &Sender, recorder: &Recorder) -> Self {
+        // The answers first: what they tell of was synced by then.
         let answered = sender.acknowledged();
-        let synced = self.synced();
-        let file = std::fs::read(&self.file).unwrap();
-        let wal = std::fs::read(self.file.with_extension("db-wal")).unwrap();
-        reader.close().await.unwrap();
-        Copy {
-            file,
-            wal,
-            answered,
-            synced,
-            in_file,
-        }
-    }
-}
-
-impl Copy {
-    /// The database as it is found when the power is back, with so much of the log.
-    fn found(&self, wal: usize) -> Database {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("bookbell.db");
-        std::fs::write(&file, &self.file).unwrap();
-        std::fs::write(file.with_extension("db-wal"), &self.wal[..wal]).unwrap();
-        Database {
-            url: format!("sqlite://{}", file.display()),
-            folder: Arc::new(folder),
-        }
+        let steps = recorder.read().len();
+        Self { steps, answered }
     }
 
-    fn expect_all_answered(&self, kept: &HashSet<String>, wal: usize) {
-        let lost: Vec<&String> = self.answered.difference(kept).collect();
-        let (answered, synced) = (self.answered.len(), self.synced);
+    /// Checks what is found when the power goes at this moment, or up to so many steps later.
+    async fn expect(&self, record: &Record, steps: usize, taken: Taken, chance: &mut Chance) {
+        let found = record.found(steps, taken, chance);
+        let kept = whole(&found).await;
+        let lost: Vec<&String> = self.answered.difference(&kept).collect();
+        let (answered, all) = (self.answered.len(), record.len());
         assert!(
             lost.is_empty(),
-            "{} of {answered} lost with {wal} of {} bytes, {synced} of them synced",
+            "{} of {answered} lost after {steps} of {all} steps, taken: {taken:?}",
             lost.len(),
-            self.wal.len(),
         );
     }
 }
@@ -147,62 +82,86 @@ async fn whole(database: &Database) -> HashSet<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_people_write_is_on_disk_before_they_are_told() {
-    let machine = Machine::start();
-    let api = machine.server.api();
+    let (server, recorder) = start();
+    let (api, mut chance) = (server.api(), Chance::new());
     let admin = api.admin().await;
-    let _reader = machine.keep_log().await;
     for n in 1..=20 {
         let body = json!({ "email": format!("p{n}@example.com") });
         let made = api
             .post("/api/prospects", &admin.token, &body)
             .await
             .expect(201);
-        let synced = machine.synced();
-        let copy = Copy {
-            file: std::fs::read(&machine.file).unwrap(),
-            wal: std::fs::read(machine.file.with_extension("db-wal")).unwrap(),
-            answered: HashSet::new(),
-            synced,
-            in_file: 0,
-        };
-        let found = copy.found(synced);
+        let record = recorder.read();
+        let found = record.found(record.len(), Taken::Everything, &mut chance);
         let ids = found
             .texts("SELECT id FROM prospect ORDER BY id DESC")
             .await;
         assert_eq!((ids.len(), &*ids[0]), (n, made["id"].as_str().unwrap()));
+        if n % 5 == 0 {
+            copied(&recorder).await;
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_2xx_outlives_power_loss() {
     let mut chance = Chance::new();
-    for () in Rounds::new(3) {
-        // A new one each time: a log that began anew is as long as it ever was.
-        let machine = Machine::start();
-        let people = People::of(&machine.server.api()).await;
-        let sender = Sender::start(&[machine.server.api()], &chance, rate());
-        let copy = machine.copy(&sender).await;
-        assert!(copy.synced > copy.in_file, "nothing was synced");
-        let mut below = |end: usize| usize::try_from(chance.below(end as u64)).unwrap();
-        // All of it, what was synced, and any length in between: what the disk wrote by itself.
-        let more = copy.wal.len() - copy.synced;
-        let enough = [copy.wal.len(), copy.synced, copy.synced + below(more + 1)];
-        for wal in enough {
-            let found = copy.found(wal);
-            copy.expect_all_answered(&whole(&found).await, wal);
+    for () in Rounds::new(1) {
+        let (server, recorder) = start();
+        let people = People::of(&server.api()).await;
+        let sender = Sender::start(&[server.api()], &chance, rate());
+        let mut moments = Vec::new();
+        // A log that somebody reads just then is not begun anew.
+        let deadline = Instant::now() + PATIENCE;
+        while recorder.read().beginnings().len() < LIVES {
+            assert!(Instant::now() < deadline, "the log is not begun anew");
+            for _ in 0..2 {
+                sender.advance(20).await;
+                moments.push(Moment::of(&sender, &recorder));
+            }
+            let _held = sender.hold().await;
+            moments.push(Moment::of(&sender, &recorder));
+            copied(&recorder).await;
         }
-        // And any other length: less is there, but nothing is torn.
-        for _ in 0..4 {
-            let wal = copy.in_file + below(copy.synced - copy.in_file);
-            whole(&copy.found(wal)).await;
+        sender.finish().await;
+        let record = recorder.read();
+        let beginnings = record.beginnings();
+
+        let ends = moments.iter().skip(1).map(|moment| moment.steps);
+        let ends: Vec<usize> = ends.chain([record.len()]).collect();
+        for (moment, end) in moments.iter().zip(ends) {
+            // At once, and at any time before the next moment.
+            let later = u64::try_from(end - moment.steps).unwrap();
+            let mut later = || moment.steps + usize::try_from(chance.below(later + 1)).unwrap();
+            let cases = [
+                (moment.steps, Taken::Everything),
+                (later(), Taken::Some),
+                (later(), Taken::Some),
+                (later(), Taken::Nothing),
+            ];
+            for (steps, taken) in cases {
+                moment.expect(&record, steps, taken, &mut chance).await;
+            }
+            // And just when the log is begun anew.
+            for begun in beginnings
+                .iter()
+                .filter(|at| (moment.steps..end).contains(*at))
+            {
+                moment
+                    .expect(&record, begun + 1, Taken::Some, &mut chance)
+                    .await;
+            }
         }
-        let found = Server::start(copy.found(copy.synced));
+        let last = moments.last().unwrap();
+        let found = record.found(last.steps, Taken::Everything, &mut chance);
+        let found = Server::start(found);
         let token = &people.admin.token;
         let kept = found.api().all("/api/deliveries", token).await;
-        let kept = kept.iter().map(|kept| kept["id"].as_str().unwrap());
-        let kept = kept.map(ToOwned::to_owned).collect();
-        copy.expect_all_answered(&kept, copy.synced);
+        let kept = kept
+            .iter()
+            .map(|kept| kept["id"].as_str().unwrap().to_owned());
+        let kept: HashSet<String> = kept.collect();
+        assert!(last.answered.is_subset(&kept));
         found.api().deliver(&booking(1_000_000)).await.expect(200);
-        sender.finish().await;
     }
 }

@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod cluster;
 pub mod database;
+pub mod disk;
 pub mod document;
 pub mod faults;
 pub mod load;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock, RwLockWriteGuard};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
@@ -179,6 +179,8 @@ pub struct Sender {
     story: Arc<Mutex<Story>>,
     stopping: Arc<AtomicBool>,
     progress: Arc<Notify>,
+    /// Whoever posts has it in common with the others; whoever holds them up has it alone.
+    gate: Arc<RwLock<()>>,
     workers: JoinSet<()>,
 }
 
@@ -214,18 +216,22 @@ impl Sender {
             story,
             stopping: Arc::default(),
             progress: Arc::default(),
+            gate: Arc::default(),
             workers: JoinSet::new(),
         };
         for n in 0..workers {
             let (api, story) = (apis[n % apis.len()].clone(), Arc::clone(&this.story));
             let (stopping, progress) = (Arc::clone(&this.stopping), Arc::clone(&this.progress));
+            let gate = Arc::clone(&this.gate);
             let mut pace = interval(period * u32::try_from(workers).unwrap());
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             this.workers.spawn(async move {
                 while !stopping.load(Ordering::Relaxed) {
+                    let open = gate.read().await;
                     let (index, delivery) = story.lock().unwrap().next();
                     post_at_last(&api, &story, index, &delivery).await;
                     progress.notify_waiters();
+                    drop(open);
                     pace.tick().await;
                 }
             });
@@ -251,6 +257,13 @@ impl Sender {
             .iter()
             .flat_map(|sent| sent.ids.clone())
             .collect()
+    }
+
+    /// Waits until all that was begun is answered 2xx, and has nothing be posted until what it
+    /// answers is dropped.
+    pub async fn hold(&self) -> RwLockWriteGuard<'_, ()> {
+        let held = timeout(PATIENCE, self.gate.write()).await;
+        held.unwrap_or_else(|_| panic!("not answered 2xx: {:?}", self.failed()))
     }
 
     /// Waits until so many more answers were 2xx.
