@@ -129,6 +129,23 @@ impl Disk {
     }
 }
 
+/// Has the disk take in what a process that was killed had written to the log of a file and not yet
+/// synced. SQLite finds it good when it opens the file, and from then on it may be told of: a retry
+/// of a delivery that is there is answered without a write, and so without a sync.
+///
+/// # Errors
+/// [`super::Error::Database`].
+pub(super) fn sync_log(path: &Path) -> Result<()> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let synced = match File::open(log) {
+        Ok(log) => log.sync_data(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    synced.map_err(|error| sqlx::Error::Io(error).into())
+}
+
 impl Store {
     /// How long the write-ahead log is; `None` on Postgres, which keeps its own.
     ///

@@ -211,6 +211,7 @@ async fn open_sqlite(url: &str) -> Result<Pools> {
     });
     let write = write.connect_with(options.clone()).await?;
     migrations::run(migrations::sqlite(), &write).await?;
+    checkpoint::sync_log(&path)?;
     let patient = options.clone().busy_timeout(checkpoint::PATIENCE);
     let checkpoint = pool::<Sqlite>(1).connect_lazy_with(patient);
     let read = options.pragma("query_only", "true");

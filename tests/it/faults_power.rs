@@ -103,6 +103,41 @@ async fn what_people_write_is_on_disk_before_they_are_told() {
     }
 }
 
+/// A process is killed between the write of a commit and its sync, and the power goes when the next
+/// one may have told of it, and before it writes anything itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_killed_before_it_was_synced_is_synced_before_it_is_told_of() {
+    let mut chance = Chance::new();
+    let (server, recorder) = start();
+    let before = recorder.read().len();
+    let first = server.api().deliver(&booking(1)).await.expect(200);
+    let id = first["deliveryId"].as_str().unwrap();
+    let record = recorder.read();
+    drop(server);
+    let mut written = None;
+    for steps in record.syncs().into_iter().filter(|steps| *steps > before) {
+        let found = record.found(steps, Taken::Nothing, &mut chance);
+        if whole(&found).await.contains(id) {
+            written = Some(steps);
+            break;
+        }
+    }
+    let written = written.expect("it was written before it was synced");
+    let synced = record.found(written, Taken::Everything, &mut chance);
+    assert!(!whole(&synced).await.contains(id));
+
+    let left = record.found(written, Taken::Nothing, &mut chance);
+    let recorder = Recorder::new(left.folder.path());
+    recorder.after(&record, written);
+    let server = Server::start_with(left, &recorder.environment());
+    let again = server.api().deliver(&booking(1)).await.expect(200);
+    assert_eq!(again, json!({ "status": "duplicate", "deliveryId": id }));
+    let record = recorder.read();
+    let told = record.written_after(written);
+    let found = record.found(told, Taken::Everything, &mut chance);
+    assert!(whole(&found).await.contains(id));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_2xx_outlives_power_loss() {
     let mut chance = Chance::new();

@@ -50,12 +50,20 @@ impl Recorder {
     pub fn read(&self) -> Record {
         let bytes = std::fs::read(&self.record).unwrap();
         let mut steps = Vec::new();
+        let mut ends = Vec::new();
         let mut rest = &bytes[..];
         while let Some((step, behind)) = Step::read(rest) {
             steps.push(step);
             rest = behind;
+            ends.push(bytes.len() - rest.len());
         }
-        Record(steps)
+        Record { steps, bytes, ends }
+    }
+
+    /// Goes on from so many steps of what another program did before.
+    pub fn after(&self, record: &Record, steps: usize) {
+        let end = record.ends[steps - 1];
+        std::fs::write(&self.record, &record.bytes[..end]).unwrap();
     }
 }
 
@@ -115,25 +123,46 @@ pub enum Taken {
 
 /// What a program did to its files, in order.
 #[derive(Debug)]
-pub struct Record(Vec<Step>);
+pub struct Record {
+    steps: Vec<Step>,
+    /// What it was read from.
+    bytes: Vec<u8>,
+    /// Where each step ends there.
+    ends: Vec<usize>,
+}
 
 impl Record {
     /// How many steps there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.steps.len()
+    }
+
+    /// After how many steps the log was written and was just to be synced.
+    pub fn syncs(&self) -> Vec<usize> {
+        let syncs = |step: &Step| step.file == LOG && matches!(step.what, What::SyncBegins);
+        (0..self.len()).filter(|n| syncs(&self.steps[*n])).collect()
+    }
+
+    /// After how many steps, at least so many, the log was written to next.
+    pub fn written_after(&self, steps: usize) -> usize {
+        let writes = |step: &Step| step.file == LOG && matches!(step.what, What::Written { .. });
+        let more = self.steps[steps..].iter().take_while(|step| !writes(step));
+        steps + more.count()
     }
 
     /// Where the log was begun anew.
     pub fn beginnings(&self) -> Vec<usize> {
         let begins =
             |step: &Step| step.file == LOG && matches!(step.what, What::Written { at: 0, .. });
-        (0..self.len()).filter(|n| begins(&self.0[*n])).collect()
+        (0..self.len())
+            .filter(|n| begins(&self.steps[*n]))
+            .collect()
     }
 
     /// Whether all that is in the log was copied, so that the next commit begins it anew.
     pub fn is_copied(&self) -> bool {
         let last = |file: usize, is: fn(&What) -> bool| {
-            let mut steps = self.0.iter();
+            let mut steps = self.steps.iter();
             steps.rposition(|step| step.file == file && is(&step.what))
         };
         let synced = last(DATABASE, |what| matches!(what, What::Synced));
@@ -159,7 +188,7 @@ impl Record {
         let mut waiting: Vec<&What> = Vec::new();
         // How much waited when a thread's sync began: that is what it covers.
         let mut covers: HashMap<u32, usize> = HashMap::new();
-        for step in self.0[..steps].iter().filter(|step| step.file == file) {
+        for step in self.steps[..steps].iter().filter(|step| step.file == file) {
             match &step.what {
                 What::SyncBegins => {
                     covers.insert(step.thread, waiting.len());
