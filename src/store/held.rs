@@ -79,7 +79,17 @@ impl Transaction {
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         self.connection
             .as_mut()
-            .expect("it is taken by commit alone, which takes the transaction")
+            .expect("it is taken by what ends the transaction alone, and takes that too")
+    }
+
+    /// Undoes it and keeps the connection for the next one, if it answers.
+    pub(super) async fn roll_back(mut self) {
+        if answered(self.connection().execute("ROLLBACK"))
+            .await
+            .is_ok()
+        {
+            *self.slot = self.connection.take();
+        }
     }
 
     /// Makes it durable and keeps the connection for the next one.

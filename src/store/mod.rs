@@ -366,6 +366,14 @@ impl Tx {
         Ok(committed)
     }
 
+    /// Ends it without a change, as dropping it does, which costs the writer of deliveries its
+    /// connection to Postgres.
+    pub async fn roll_back(self) {
+        if let Self::Held(tx, _turn) = self {
+            tx.roll_back().await;
+        }
+    }
+
     /// Has batches that were read before and are not yet written see that something was changed,
     /// where no event does: see [`line`].
     async fn take_turn(&mut self) -> Result<()> {

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::app::{KEY, Reply, idle, run as run_writer};
+use crate::support::app::{KEY, Reply, TestApp, idle, run as run_writer};
 use crate::support::on_both;
 use crate::support::payload::{Booking, routing_form};
 
@@ -261,4 +261,22 @@ on_both! {
         assert_eq!(prospects[0]["firstname"], "No\u{fffd}or");
         assert_eq!(prospects[0]["lastname"], "<script>alert(1)</script>");
     }
+}
+
+/// To make one anew takes longer than a booking, and whoever folds waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn duplicates_keep_the_writers_connection_to_postgres() {
+    let app = TestApp::postgres().await;
+    let body = Booking::new(1, "noor@example.com").created();
+    let deliver = async || app.deliver(&body).await.expect(200)["status"].clone();
+    assert_eq!(deliver().await, "processed");
+    assert_eq!(deliver().await, "duplicate");
+    let writer = "SELECT CAST(pid AS BIGINT) FROM pg_stat_activity \
+        WHERE datname = current_database() AND state = 'idle' AND query = 'ROLLBACK'";
+    let before = app.database.numbers(writer).await;
+    assert_eq!(before.len(), 1, "{before:?}");
+    for _ in 0..3 {
+        assert_eq!(deliver().await, "duplicate");
+    }
+    assert_eq!(app.database.numbers(writer).await, before);
 }

@@ -44,11 +44,15 @@ impl App {
         };
         let folded = match Folded::of(batch, loaded, cx) {
             Ok(folded) => folded,
-            Err(incomplete) => return Ok(Err(incomplete)),
+            Err(incomplete) => {
+                tx.roll_back().await;
+                return Ok(Err(incomplete));
+            }
         };
         let events = if folded.folding.has_news() {
             self.write(tx, folded.folding, now_ms).await?
         } else {
+            tx.roll_back().await;
             Vec::new()
         };
         self.observe(batch, &folded.answers, &folded.marks, &events);
