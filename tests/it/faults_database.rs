@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::support::app::{ADMIN, Reply};
+use crate::support::api::{Api, now_s};
+use crate::support::app::{ADMIN, KEY, Reply};
 use crate::support::cluster::Cluster;
 use crate::support::database::Database;
 use crate::support::faults::{Audience, People, expect_nothing_lost};
@@ -167,15 +168,25 @@ async fn on_a_full_disk_what_is_known_is_a_duplicate_and_deliveries_are_listed()
     let api = server.api();
     let token = api.admin().await.token;
     let first = api.deliver(&booking(1)).await.expect(200)["deliveryId"].clone();
+    let stale = async || {
+        let body = booking(3).to_string().into_bytes();
+        Api::try_send(api.signed_at(now_s() - 600, KEY, body))
+            .await
+            .unwrap()
+    };
+    stale().await.expect(202);
     std::fs::write(&full, "").unwrap();
     api.deliver(&booking(2)).await.problem(503, "busy");
     let again = api.deliver(&booking(1)).await.expect(200);
     assert_eq!(again, json!({ "status": "duplicate", "deliveryId": first }));
+    stale().await.expect(202);
+    // Neither needed room, so neither says that there is some.
+    assert_eq!(readiness(&server).await.status, 503);
     // Waits to be written, and must not keep anybody from reading.
     let refused = api.post("/webhooks/calendly", "", &json!({})).await;
     refused.problem(401, "signature_missing");
     let listed = api.all("/api/deliveries", &token).await;
-    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!(listed.len(), 2, "{listed:?}");
     std::fs::remove_file(&full).unwrap();
     let listed = api.all("/api/deliveries?status=rejected", &token).await;
     assert_eq!(listed.len(), 1, "{listed:?}");

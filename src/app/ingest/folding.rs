@@ -50,7 +50,9 @@ impl App {
             }
         };
         let events = if folded.folding.has_news() {
-            self.write(tx, folded.folding, now_ms).await?
+            let events = self.write(tx, folded.folding, now_ms).await?;
+            self.writes.succeeded();
+            events
         } else {
             tx.roll_back().await;
             Vec::new()

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::beside::{Lanes, Writes};
-use super::{Answer, App, Error, Outcome, Received, Result, micros_since};
+use super::{Answer, App, Error, Received, Result, micros_since};
 use crate::app::error::chain;
 use crate::domain::delivery::{Reason, Timings};
 
@@ -240,16 +240,7 @@ impl App {
     pub(super) async fn write_batch(&self, batch: Batch) {
         let received = &batch.received;
         let answers = match self.fold_caught(received).await {
-            Ok(answers) => {
-                // Duplicates are answered without a write.
-                if answers
-                    .iter()
-                    .any(|answer| answer.outcome != Outcome::Duplicate)
-                {
-                    self.writes.succeeded();
-                }
-                answers.into_iter().map(Ok).collect()
-            }
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
             Err(error) if error.is_unavailable() => self.refuse(received, &error),
             Err(error) => self.fold_one_by_one(received, error).await,
         };
