@@ -1,5 +1,6 @@
 //! `bookbell rebuild`: the archive is the truth, on either database.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bookbell::calendly::signature::{SigningKey, sign};
@@ -20,6 +21,7 @@ on_each_database![
     a_source_that_is_not_there_is_not_made,
     a_difference_that_nobody_made_is_told,
     what_was_booked_before_a_user_was_added_stays_where_it_was,
+    what_was_moved_to_new_users_keeps_its_ids,
     what_people_did_is_told_apart_from_differences,
     a_user_that_was_deleted_makes_no_difference,
     who_knows_the_old_log_is_told_to_reload,
@@ -469,6 +471,52 @@ async fn what_people_did_is_told_apart_from_differences(database: Database) {
     let again = TestApp::on(into).await;
     assert_eq!(again.all("/api/prospects").await.len(), 7);
     assert_eq!(again.all("/api/proposals?status=pending").await.len(), 6);
+}
+
+/// Two bookings of one person, which go to an owner each when they are processed again.
+async fn what_was_moved_to_new_users_keeps_its_ids(database: Database) {
+    let app = TestApp::on(database).await;
+    let hosts = [
+        ("https://x.example/a", "amelie@example.com"),
+        ("https://x.example/b", "kwame@example.com"),
+    ];
+    let mut deliveries = Vec::new();
+    for (n, (uri, host)) in (1..).zip(hosts) {
+        let booking = Booking::new(n, "noor@example.com").host(uri, host);
+        let receipt = app.deliver(&booking.created()).await.expect(200);
+        deliveries.push(format!(
+            "/api/deliveries/{}",
+            receipt["deliveryId"].as_str().unwrap()
+        ));
+    }
+    app.advance_ms(1000);
+    app.member(hosts[0].1, Some(hosts[0].0)).await;
+    let replay = format!("{}/replay", deliveries[0]);
+    app.post(&replay, &json!({})).await.expect(200);
+    app.member(hosts[1].1, Some(hosts[1].0)).await;
+    let all = json!({ "status": "processed" });
+    app.post("/api/deliveries/replay", &all).await.expect(200);
+    for path in &deliveries {
+        let delivery = app.get(path).await.expect(200);
+        let proposal = delivery["proposalId"].as_str().unwrap();
+        let proposal = app
+            .get(&format!("/api/proposals/{proposal}"))
+            .await
+            .expect(200);
+        assert_eq!(delivery["prospectId"], proposal["prospectId"]);
+    }
+    let owners = async |app: &TestApp| {
+        let prospects = app.all("/api/prospects").await;
+        let owned = prospects
+            .iter()
+            .map(|p| (p["id"].to_string(), p["ownerId"].to_string()));
+        owned.collect::<BTreeMap<_, _>>()
+    };
+    let before = owners(&app).await;
+    assert_eq!(before.len(), 2);
+    let into = Database::sqlite();
+    rebuilt(&app.database, &into);
+    assert_eq!(owners(&TestApp::on(into).await).await, before);
 }
 
 async fn a_user_that_was_deleted_makes_no_difference(database: Database) {

@@ -192,11 +192,11 @@ impl Batch {
     }
 }
 
-/// Keeps the records that a delivery made or found when it was first processed: a rebuild gives
-/// them these ids again, also where they have been joined with others or deleted since.
+/// Keeps the records that a delivery made or found before, where it finds none now because they
+/// were deleted: a rebuild gives records the ids that deliveries name.
 fn keep_records(stored: &Delivery, delivery: &mut Delivery) {
     let keep = |stored: &Option<Id>, place: &mut Option<Id>| {
-        *place = stored.clone().or_else(|| place.take());
+        *place = place.take().or_else(|| stored.clone());
     };
     keep(&stored.prospect_id, &mut delivery.prospect_id);
     keep(&stored.proposal_id, &mut delivery.proposal_id);
