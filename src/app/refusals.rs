@@ -5,6 +5,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::error::chain;
 use super::{App, Result};
@@ -15,6 +18,9 @@ use crate::store;
 
 /// How many refused requests are kept.
 pub const KEPT: usize = 1000;
+
+/// How long whoever wants to read them waits for those that are not yet written.
+const SOON: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -37,11 +43,15 @@ impl Waiting {
 
 /// Refused requests that are not yet written.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<Waiting>);
+pub struct Refusals {
+    waiting: Mutex<Waiting>,
+    /// Whoever finds nothing waiting is to know that all of it is written, not being written.
+    writing: tokio::sync::Mutex<()>,
+}
 
 impl Refusals {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn note(
@@ -85,9 +95,11 @@ impl App {
     /// Writes the refused requests that wait, and forgets those too many.
     ///
     /// # Errors
-    /// When the database fails. They are kept for the next time, as many as ever wait.
+    /// When the database fails. They are kept for the next time, as many as ever wait, unless they
+    /// turn out to be written.
     pub async fn flush_refusals(&self) -> Result<()> {
-        let waiting = {
+        let _writing = self.refusals.writing.lock().await;
+        let mut waiting = {
             let mut waiting = self.refusals.lock();
             std::mem::take(&mut *waiting)
         };
@@ -95,14 +107,18 @@ impl App {
             return Ok(());
         }
         let written = self.write_refusals(&waiting).await;
-        if written.is_err() {
+        if let Err(error) = &written {
+            if matches!(error, store::Error::Conflict(_)) {
+                // The answer to their commit was lost.
+                waiting.requests.clear();
+            }
             self.refusals.lock().put_back(waiting);
         }
-        written
+        Ok(written?)
     }
 
     /// As [`App::flush_refusals`] for somebody who wants to read them, and can do without those
-    /// that cannot be written. Goes to its end also when whoever waits for it goes away: what it
+    /// that cannot be written soon. Goes to its end also when whoever waits for it goes away: what it
     /// has taken out would be gone.
     pub(super) async fn show_refusals(self: &Arc<Self>) {
         let app = Arc::clone(self);
@@ -111,10 +127,10 @@ impl App {
                 tracing::warn!(error = chain(&error), "refused requests wait to be written");
             }
         });
-        let _ = flushing.await;
+        let _ = timeout(SOON, flushing).await;
     }
 
-    async fn write_refusals(&self, waiting: &Waiting) -> Result<()> {
+    async fn write_refusals(&self, waiting: &Waiting) -> store::Result<()> {
         let mut tx = self.store.begin().await?;
         for (code, n) in &waiting.counts {
             store::refusals::add(&mut tx.db(), code, *n).await?;
@@ -123,7 +139,7 @@ impl App {
         store::deliveries::insert(&mut tx.db(), &requests).await?;
         let kept = i64::try_from(KEPT).unwrap_or(i64::MAX);
         store::refusals::prune(&mut tx.db(), kept).await?;
-        self.commit(tx, Vec::new()).await?;
+        tx.commit(Vec::new(), self.now_ms(), &*self.ids).await?;
         tracing::warn!(refused = ?waiting.counts, "deliveries were refused");
         Ok(())
     }

@@ -332,6 +332,46 @@ on_both! {
         assert_eq!(counts["refused"]["signature_missing"], 1);
     }
 
+    async fn whoever_counts_waits_for_refusals_that_are_being_written(app: TestApp) {
+        refuse(&app, 1).await;
+        let mut writing = app.app.store.begin_fold().await.unwrap();
+        if !app.database.is_sqlite() {
+            let lock = "LOCK TABLE refusal_count IN EXCLUSIVE MODE";
+            writing.db().execute(lock, Vec::new()).await.unwrap();
+        }
+        let flush = app.app.flush_refusals();
+        let counts = app.get("/api/deliveries/counts");
+        tokio::pin!(flush, counts);
+        let early = timeout(Duration::from_millis(100), async {
+            tokio::select! {
+                biased;
+                _ = &mut flush => "written",
+                _ = &mut counts => "counted",
+            }
+        });
+        assert_eq!(early.await.ok(), None);
+        drop(writing);
+        let (flushed, counts) = tokio::join!(flush, counts);
+        flushed.unwrap();
+        assert_eq!(counts.expect(200)["refused"]["signature_missing"], 1);
+    }
+
+    async fn refusals_whose_commit_was_not_answered_hold_up_no_others(app: TestApp) {
+        let refused = async || {
+            refuse(&app, 1).await;
+            let listed = app.get("/api/deliveries?status=rejected").await;
+            listed.expect(200)["total"].clone()
+        };
+        assert_eq!(refused().await, 1);
+        // What says that its ids are taken is said of others here, and to the same end.
+        app.database.execute("CREATE UNIQUE INDEX taken ON delivery (reason)").await;
+        assert_eq!(refused().await, 1);
+        app.database.execute("DROP INDEX taken").await;
+        assert_eq!(refused().await, 2);
+        let counts = app.get("/api/deliveries/counts").await.expect(200);
+        assert_eq!(counts["refused"]["signature_missing"], 3);
+    }
+
     async fn the_last_1000_refused_requests_are_kept_and_all_are_counted(app: TestApp) {
         refuse(&app, 3).await;
         app.app.flush_refusals().await.unwrap();
