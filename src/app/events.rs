@@ -142,6 +142,8 @@ impl App {
             Served::Stretch(stretch) => stretch.events,
             Served::Resync(head) => return Ok(Err(head)),
         };
+        // Beside a cursor it may be anything, and what was kept then may be gone.
+        let since = since.clamp(extent.floor, extent.head);
         let mut reader = self.store.read().await?;
         let total = store::events::count_for(&mut reader.db(), since, caller).await?;
         let position = |event: &Arc<Event>| Position {

@@ -148,6 +148,21 @@ on_both! {
         assert_eq!((&first["total"], &second["total"]), (&json!(5), &json!(5)));
     }
 
+    async fn beside_a_cursor_since_is_within_the_log(app: TestApp) {
+        make(&app, 3).await;
+        let first = events(&app, "since=0&limit=1").await.expect(200);
+        let cursor = first["nextCursor"].as_str().unwrap();
+        let total = async |since: &str| {
+            let page = events(&app, &format!("since={since}&limit=1&cursor={cursor}")).await;
+            page.expect(200)["total"].clone()
+        };
+        assert_eq!(total("1000000").await, 0);
+        assert_eq!(total(&i64::MAX.to_string()).await, 0);
+        app.database.execute("DELETE FROM event WHERE seq = 1").await;
+        app.database.execute("UPDATE event_log SET floor_seq = 1").await;
+        assert_eq!(total("0").await, 2);
+    }
+
     async fn the_head_of_the_log_comes_with_every_page(app: TestApp) {
         make(&app, 5).await;
         for query in ["since=0", "since=0&limit=2", "since=4"] {
