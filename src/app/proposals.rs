@@ -118,7 +118,7 @@ impl App {
         if after == *before {
             return Ok(after);
         }
-        after.updated_ms = self.now_ms();
+        after.updated_ms = self.now_ms().max(before.updated_ms);
         store::proposals::write(&mut tx.db(), &[&after]).await?;
         self.commit(tx, proposal_events(Some(before), Some(&after), false))
             .await?;

@@ -134,7 +134,7 @@ impl App {
             return Ok(before);
         }
         if before.view() != after.view() {
-            after.updated_ms = self.now_ms();
+            after.updated_ms = self.now_ms().max(before.updated_ms);
         }
         let moved = (&before.owner_id, before.email.key()) != (&after.owner_id, after.email.key());
         if moved {
@@ -238,7 +238,7 @@ pub(super) async fn hand_over_proposals(
     let before = store::proposals::by_prospects(&mut tx.db(), [&prospect.id]).await?;
     let hand_over = |proposal: &Proposal| Proposal {
         owner_id: prospect.owner_id.clone(),
-        updated_ms: now_ms,
+        updated_ms: now_ms.max(proposal.updated_ms),
         ..proposal.clone()
     };
     let after: Vec<Proposal> = before.iter().map(hand_over).collect();

@@ -142,7 +142,7 @@ impl App {
         if after == before && hash.is_none() {
             return Ok(before);
         }
-        after.updated_ms = self.now_ms();
+        after.updated_ms = self.now_ms().max(before.updated_ms);
         check_unique(&mut tx, &after).await?;
         if !users::update(&mut tx.db(), &after, hash.as_deref()).await? {
             return Err(last_admin());
@@ -247,7 +247,7 @@ async fn merge(tx: &mut Tx, from: &Prospect, to: &Prospect, now_ms: i64) -> Resu
     joined.keep_edits_of(from);
     joined.form_only = false;
     if joined.view() != to.view() {
-        joined.updated_ms = now_ms;
+        joined.updated_ms = now_ms.max(to.updated_ms);
     }
     store::prospects::write(&mut tx.db(), &[&joined]).await?;
     let mut events = prospect_events(Some(to), Some(&joined));

@@ -273,7 +273,8 @@ pub struct Proposal {
     pub current_invitee: Option<InviteeUri>,
     /// When the record was made, in milliseconds since the Unix epoch.
     pub created_ms: i64,
-    /// When it last changed.
+    /// When it last changed. It never goes back, whatever clocks do, so that whoever has two
+    /// versions of a record knows which is the newer one.
     pub updated_ms: i64,
     /// Grows with every write.
     pub version: i64,

@@ -35,6 +35,32 @@ async fn found(app: &TestApp, search: &str) -> Vec<String> {
 }
 
 on_both! {
+    /// Whoever has two versions of a record takes the one with the later time for the newer one.
+    async fn what_changes_is_never_older_than_it_was(app: TestApp) {
+        let (user, _) = app.member("amelie@example.com", None).await;
+        let booking = Booking::new(1, "noor@example.com");
+        app.deliver(&booking.created()).await.expect(200);
+        let prospect = app.all("/api/prospects").await.remove(0);
+        let proposal = app.all("/api/proposals").await.remove(0);
+        let proposal = format!("/api/proposals/{}", proposal["appointmentId"].as_str().unwrap());
+        let paths = [path_of(&prospect), proposal];
+        // A clock that was ahead is set right.
+        app.advance_ms(-3_600_000);
+        app.patch(&paths[0], &json!({ "status": "won", "ownerId": user })).await.expect(200);
+        app.post(&format!("{}/accept", paths[1]), &json!({})).await.expect(200);
+        let mut booking = booking;
+        booking.name = String::from("Noor de Vries");
+        app.deliver(&booking.canceled()).await.expect(200);
+        let mut changes = 0;
+        for (name, payload) in app.events().await {
+            if let Some(updated) = payload.get("updatedAt") {
+                changes += 1;
+                assert_eq!(*updated, "2026-11-20T08:00:00.000Z", "{name}");
+            }
+        }
+        assert_eq!(changes, 6);
+    }
+
     async fn a_prospect_is_made_with_what_was_given(app: TestApp) {
         let given = json!({
             "email": " Tomasz@Example.net ", "firstname": "Tomasz", "lastname": "Żuraw",

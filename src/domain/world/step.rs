@@ -141,7 +141,7 @@ impl World {
         if let (Some(old), Some(new)) = (before, self.prospects.get_mut(id))
             && old.view() != new.view()
         {
-            new.updated_ms = now_ms;
+            new.updated_ms = now_ms.max(old.updated_ms);
         }
         prospect_events(before, self.prospects.get(id))
     }
@@ -165,7 +165,7 @@ impl World {
             let seen = old.appointment != new.appointment
                 || (&old.owner_id, &old.prospect_id) != (&new.owner_id, &new.prospect_id);
             if seen {
-                new.updated_ms = now_ms;
+                new.updated_ms = now_ms.max(old.updated_ms);
             }
         }
         proposal_events(before, self.proposals.get(id), with_prospect)
