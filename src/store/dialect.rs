@@ -292,8 +292,8 @@ async fn open_postgres(url: &str) -> Result<Pools> {
         other => other,
     };
     let pool = match connected {
-        Err(sqlx::Error::PoolTimedOut) => return Err(refusal(&options).await),
-        connected => connected?,
+        Err(error) => return Err(refusal(&options, error).await),
+        Ok(pool) => pool,
     };
     migrations::run(migrations::postgres(), &pool).await?;
     let deliveries = Arc::default();
@@ -305,11 +305,14 @@ async fn open_postgres(url: &str) -> Result<Pools> {
     })
 }
 
-/// Why no connection could be had, which the pool keeps to itself.
-async fn refusal(options: &PgConnectOptions) -> Error {
+/// Why no connection could be had, which the pool keeps to itself when it has waited.
+pub(super) async fn refusal(options: &PgConnectOptions, error: sqlx::Error) -> Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error.into();
+    }
     let refused = timeout(ACQUIRE, PgConnection::connect_with(options)).await;
     let refused = refused.ok().and_then(std::result::Result::err);
-    refused.unwrap_or(sqlx::Error::PoolTimedOut).into()
+    refused.unwrap_or(error).into()
 }
 
 /// Asks a connection whether it lives; an error has the pool drop it.
@@ -327,7 +330,7 @@ async fn create_postgres(url: &str) -> Result<()> {
     }
 }
 
-fn pool<DB: sqlx::Database>(size: u32) -> PoolOptions<DB> {
+pub(super) fn pool<DB: sqlx::Database>(size: u32) -> PoolOptions<DB> {
     PoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE)

@@ -127,6 +127,32 @@ async fn who_asks_for_users_makes_no_database(database: Database) {
 }
 
 #[test]
+fn a_database_that_cannot_be_reached_is_said_to_be() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let nowhere = "postgres://localhost:1/bookbell";
+    let passwd = [
+        "user",
+        "passwd",
+        "--email",
+        "a@example.com",
+        "--password-stdin",
+    ];
+    let commands = [
+        &["user", "list"][..],
+        &passwd,
+        &["rebuild", "--into", "sqlite://into.db"],
+    ];
+    for arguments in commands {
+        let mut command = bookbell();
+        command.args(arguments).args(["--database-url", nowhere]);
+        let ended = run(command.current_dir(folder.path()), "a long passphrase\n");
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("refused"), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_printed_is_said_in_one_line() {
     let database = Database::sqlite();
     let user = ["user", "add", "--email", "ada@example.com", "--name", "Ada"];

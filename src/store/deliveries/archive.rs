@@ -6,12 +6,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use sqlx::ConnectOptions;
-use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::super::checkpoint::Disk;
-use super::super::dialect::{Pools, is_missing_database};
+use super::super::dialect::{Pools, is_missing_database, pool, refusal};
 use super::super::error::{Error, Result};
 use super::super::inserts::Insert;
 use super::super::record::record;
@@ -163,8 +162,7 @@ async fn connect(url: &str) -> Result<Option<Pools>> {
             return Ok(None);
         }
         let path = options.get_filename().to_owned();
-        let pool = PoolOptions::new().max_connections(2);
-        let read = pool.connect_with(options).await?;
+        let read = pool(2).connect_with(options).await?;
         return Ok(Some(Pools::Sqlite {
             write: read.clone(),
             checkpoint: read.clone(),
@@ -173,15 +171,15 @@ async fn connect(url: &str) -> Result<Option<Pools>> {
             read,
         }));
     }
-    let pool = PoolOptions::new().max_connections(2);
-    match pool.connect_with(postgres(url)?).await {
+    let options = postgres(url)?;
+    match pool(2).connect_with(options.clone()).await {
         Ok(pool) => Ok(Some(Pools::Postgres {
             pool,
             deliveries: Arc::default(),
             others: Arc::default(),
         })),
         Err(error) if is_missing_database(&error) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(refusal(&options, error).await),
     }
 }
 
