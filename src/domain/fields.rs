@@ -189,6 +189,14 @@ impl Fields {
         }
     }
 
+    /// Takes an id that, when it is given, must be one.
+    pub fn some_id(&mut self, field: &str) -> Option<Id> {
+        match self.id(field)? {
+            Some(id) => Some(id),
+            None => self.refuse(field, "must not be empty"),
+        }
+    }
+
     /// Takes an RFC 3339 time that, when it is given, must be one.
     pub fn time(&mut self, field: &str) -> Option<UtcMs> {
         let text = self.some_text(field, 64)?;

@@ -122,8 +122,11 @@ impl NewProposal {
         for field in ["prospectId", "title", "startTime", "endTime", "timezone"] {
             fields.required_value(field);
         }
-        let prospect_id = fields.id("prospectId").flatten();
+        let prospect_id = fields.some_id("prospectId");
         let edit = ProposalEdit::take(&mut fields);
+        if edit.timezone == Some(None) {
+            fields.fault("timezone", "must not be empty");
+        }
         let timezone = edit.timezone.flatten();
         let given = (
             prospect_id,

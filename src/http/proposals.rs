@@ -34,7 +34,7 @@ pub(super) async fn list(
 ) -> Answer {
     let filter = Filter {
         status: fields.choice("status", &ProposalStatus::ALL, |status| status.name()),
-        prospect_id: fields.id("prospectId").flatten(),
+        prospect_id: fields.some_id("prospectId"),
         owner: owner(&mut fields),
         visible_to: None,
         from: fields.time("from"),

@@ -336,6 +336,28 @@ on_both! {
         assert_eq!(app.get(&path).await.expect(200), made);
     }
 
+    async fn what_is_blank_is_named(app: TestApp) {
+        let prospect = app.prospect(app.admin_token(), "noor@example.com").await;
+        let whole = json!({
+            "prospectId": prospect["id"], "title": "Call", "timezone": "Europe/Amsterdam",
+            "startTime": "2026-12-01T10:00:00Z", "endTime": "2026-12-01T10:30:00Z",
+        });
+        for field in ["prospectId", "title", "timezone", "startTime", "endTime"] {
+            let mut blank = whole.clone();
+            blank[field] = json!(" ");
+            assert_eq!(app.post("/api/proposals", &blank).await.faults(), [field]);
+        }
+        for filter in [
+            "prospects?status", "prospects?ownerId", "prospects?source", "prospects?sort",
+            "proposals?status", "proposals?prospectId", "proposals?ownerId", "proposals?from",
+            "proposals?to", "proposals?sort", "deliveries?status", "deliveries?event",
+            "deliveries?since", "deliveries?until",
+        ] {
+            let name = filter.split_once('?').unwrap().1;
+            assert_eq!(app.get(&format!("/api/{filter}=")).await.faults(), [name], "{filter}");
+        }
+    }
+
     async fn what_is_not_there_is_a_problem_too(app: TestApp) {
         for path in ["/api", "/api/nothing", "/nothing", "/assets/nothing.js", "/api/prospects/"] {
             app.get(path).await.problem(404, "not_found");
