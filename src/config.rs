@@ -255,6 +255,7 @@ fn public_url(text: Option<&str>) -> Result<Option<String>, InvalidSetting> {
     let parsed = reqwest::Url::parse(url).ok();
     let usable = parsed.is_some_and(|url| {
         ["http", "https"].contains(&url.scheme())
+            && url.path() == "/"
             && url.query().is_none()
             && url.fragment().is_none()
             && url.username().is_empty()
@@ -264,7 +265,8 @@ fn public_url(text: Option<&str>) -> Result<Option<String>, InvalidSetting> {
         return Ok(Some(url.to_owned()));
     }
     // Not as it is: it may hold a password.
-    let message = "must be a URL such as https://bookbell.example.com, without a user or a query";
+    let message =
+        "must be a URL such as https://bookbell.example.com, without a user, a path or a query";
     Err(invalid("BOOKBELL_PUBLIC_URL", message))
 }
 

@@ -117,6 +117,7 @@ fn an_invalid_setting_is_one_line_and_exit_code_2() {
         ("DATABASE_URL", "postgres://localhost:no-port/bookbell"),
         ("BOOKBELL_LISTEN", "everywhere"),
         ("BOOKBELL_PUBLIC_URL", "bookbell.example.com"),
+        ("BOOKBELL_PUBLIC_URL", "https://example.com/bookbell"),
         (
             "BOOKBELL_PUBLIC_URL",
             "https://me:secret-of-mine@bookbell.example.com",
