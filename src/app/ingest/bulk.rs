@@ -13,8 +13,8 @@ use crate::domain::ids::Id;
 use crate::domain::world::Incomplete;
 use crate::store::deliveries::{Filter, stretch};
 
-/// How many deliveries, and how many changed records, are told one by one.
-pub(super) const TOLD: usize = 200;
+/// How many deliveries are told one by one.
+const TOLD: usize = 200;
 
 /// What became of deliveries that were processed again, or would become of them.
 #[derive(Debug, Default)]

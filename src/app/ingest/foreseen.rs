@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::Result;
-use super::bulk::TOLD;
 use crate::domain::difference::{Difference, difference};
 use crate::domain::ids::Id;
 use crate::domain::invitee::InviteeUri;
@@ -17,6 +16,9 @@ use crate::store::{self, Db};
 
 /// How many records may differ before a dry run stops: they are kept in memory.
 const MOST: usize = 50_000;
+
+/// How many changed records are told one by one: some MiB of an answer.
+const TOLD: usize = 10_000;
 
 /// How many records are read at once to compare them.
 const PAGE: usize = 500;
@@ -44,7 +46,7 @@ pub struct Changes {
     pub updated: u64,
     /// Records that would go.
     pub deleted: u64,
-    /// The first two hundred of them.
+    /// The first ten thousand of them.
     pub items: Vec<RecordChange>,
 }
 
