@@ -22,6 +22,7 @@ on_each_database![
     a_difference_that_nobody_made_is_told,
     what_was_booked_before_a_user_was_added_stays_where_it_was,
     what_was_moved_to_new_users_keeps_its_ids,
+    hosts_that_became_users_later_are_rebuilt,
     what_people_did_is_told_apart_from_differences,
     a_user_that_was_deleted_makes_no_difference,
     who_knows_the_old_log_is_told_to_reload,
@@ -517,6 +518,47 @@ async fn what_was_moved_to_new_users_keeps_its_ids(database: Database) {
     let into = Database::sqlite();
     rebuilt(&app.database, &into);
     assert_eq!(owners(&TestApp::on(into).await).await, before);
+}
+
+async fn hosts_that_became_users_later_are_rebuilt(database: Database) {
+    let app = TestApp::on(database).await;
+    let hosts = ["a", "b", "c"].map(|name| {
+        (
+            format!("https://x.example/{name}"),
+            format!("{name}@example.com"),
+        )
+    });
+    let booking = (hosts.iter()).fold(
+        Booking::new(1, "noor@example.com"),
+        |booking, (uri, email)| booking.host(uri, email),
+    );
+    app.deliver(&booking.created()).await.expect(200);
+    app.advance_ms(1000);
+    for (uri, email) in &hosts[..2] {
+        app.member(email, Some(uri)).await;
+    }
+    app.post("/api/deliveries/replay", &json!({}))
+        .await
+        .expect(200);
+    let known = |proposal: &Value| {
+        let hosts = proposal["hosts"].as_array().unwrap().iter();
+        hosts
+            .map(|host| host["userId"].is_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        known(&app.all("/api/proposals").await[0]),
+        [true, true, false]
+    );
+    app.advance_ms(1000);
+    app.member(&hosts[2].1, Some(&hosts[2].0)).await;
+    let into = Database::sqlite();
+    rebuilt(&app.database, &into);
+    let again = TestApp::on(into).await;
+    assert_eq!(
+        known(&again.all("/api/proposals").await[0]),
+        [true, true, false]
+    );
 }
 
 async fn a_user_that_was_deleted_makes_no_difference(database: Database) {

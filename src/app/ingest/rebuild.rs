@@ -8,6 +8,7 @@ use super::replay::{connection_user, read_again};
 use super::{App, Error, Outcome, Received, Result};
 use crate::domain::delivery::{Delivery, DeliveryStatus};
 use crate::domain::ids::Id;
+use crate::domain::proposal::ProposalHost;
 use crate::domain::user::Directory;
 use crate::domain::world::{Context, Incomplete, Statement};
 use crate::store::deliveries::archive::{self, Resident};
@@ -53,8 +54,8 @@ struct Turn {
     received: Received,
     /// How many users there were when it came in.
     users: usize,
-    /// The owner of its booking, where that user was added later: it was processed again since.
-    late: Option<Id>,
+    /// Those of its booking, as owner or hosts, who were added later: it was processed again since.
+    late: Vec<Id>,
 }
 
 impl Source {
@@ -62,7 +63,7 @@ impl Source {
     /// where it was, unless it was processed again since.
     fn directory(&self, turn: &Turn) -> Directory {
         let (known, later) = self.residents.split_at(turn.users);
-        let late = later.iter().filter(|u| Some(&u.id) == turn.late.as_ref());
+        let late = later.iter().filter(|u| turn.late.contains(&u.id));
         let users = known.iter().chain(late);
         Directory::new(users.map(|u| (u.id.clone(), u.email.clone(), u.calendly_user_uri.clone())))
     }
@@ -76,7 +77,7 @@ impl Source {
             received.delivery = delivery.clone();
             let at_ms = delivery.received_ms;
             let users = self.residents.partition_point(|u| u.created_ms <= at_ms);
-            let late = None;
+            let late = Vec::new();
             turns.push(Turn {
                 received,
                 users,
@@ -84,19 +85,38 @@ impl Source {
             });
         }
         let uris: BTreeSet<String> = turns.iter().filter_map(booking).collect();
-        let places = store::fold::places(db, uris.iter().map(String::as_str)).await?;
-        let owners: HashMap<&str, &String> = places
-            .iter()
-            .filter_map(|place| Some((place.uri.as_str(), place.owner_id.as_ref()?)))
-            .collect();
+        let users = users_of(db, &uris).await?;
         for turn in &mut turns {
-            let owner = booking(turn).and_then(|uri| owners.get(uri.as_str()).copied());
-            let mut later = self.residents[turn.users..].iter();
-            let late = later.find(|u| owner.is_some_and(|id| u.id.as_str() == id));
-            turn.late = late.map(|user| user.id.clone());
+            let users = booking(turn).and_then(|uri| users.get(&uri));
+            let later = self.residents[turn.users..].iter().map(|user| &user.id);
+            let late = later.filter(|id| users.is_some_and(|users| users.contains(*id)));
+            turn.late = late.cloned().collect();
         }
         Ok(turns)
     }
+}
+
+/// The users that bookings have, as owner or as hosts, by invitee.
+async fn users_of(
+    db: &mut Db<'_>,
+    uris: &BTreeSet<String>,
+) -> Result<HashMap<String, BTreeSet<Id>>> {
+    let places = store::fold::places(db, uris.iter().map(String::as_str)).await?;
+    let chains = places.iter().filter_map(|place| place.proposal_id.clone());
+    let chains: BTreeSet<Id> = chains.map(Id::from_stored).collect();
+    let proposals = store::proposals::by_ids(db, &chains).await?;
+    let hosts: HashMap<&str, &[ProposalHost]> = proposals
+        .iter()
+        .map(|proposal| (proposal.id.as_str(), &*proposal.appointment.hosts))
+        .collect();
+    let users = places.into_iter().map(|place| {
+        let hosts = place.proposal_id.as_deref().and_then(|id| hosts.get(id));
+        let hosts = hosts.into_iter().flat_map(|hosts| hosts.iter());
+        let hosts = hosts.filter_map(|host| host.user_id.clone());
+        let users = hosts.chain(place.owner_id.map(Id::from_stored));
+        (place.uri, users.collect())
+    });
+    Ok(users.collect())
 }
 
 /// The invitee that a delivery is about.
