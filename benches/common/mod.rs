@@ -12,4 +12,5 @@ pub(crate) mod server;
 pub(crate) mod site;
 pub(crate) mod socket;
 pub(crate) mod table;
+pub(crate) mod verdict;
 pub(crate) mod wire;

@@ -12,6 +12,7 @@ use crate::common::ground::Program;
 use crate::common::machine::Machine;
 use crate::common::outcome;
 use crate::common::table::Table;
+use crate::common::verdict;
 use crate::{Cell, Settings, receipt, site, start, targets};
 
 /// Everything that one run of the benchmark found.
@@ -214,7 +215,7 @@ impl Display for Report {
         RECEIPT_TABLE.write(f, self.receipt.iter().map(receipt_cells))?;
         START_TABLE.write(f, self.start.iter().map(start_cells))?;
         let verdicts = targets::verdicts(self);
-        targets::TABLE.write(f, verdicts.iter().map(targets::cells))
+        verdict::TABLE.write(f, verdicts.iter().map(verdict::cells))
     }
 }
 

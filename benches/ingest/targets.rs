@@ -1,103 +1,10 @@
-//! What the project wants of itself, and whether a run shows it: ratios to the peer where both
-//! were measured in the same run, absolute figures where the target is one.
-
-use serde::Serialize;
+//! What the project wants of webhooks and starts, and whether a run shows it.
 
 use crate::common::database::Engine;
 use crate::common::ground::Program;
-use crate::common::table::Table;
+use crate::common::verdict::{Target, Verdict};
 use crate::report::{BareRow, IngestRow, ReceiptRow, Report, Row, StartRow};
 use crate::start;
-
-/// A figure held against its target.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Verdict {
-    engine: Engine,
-    load: String,
-    what: &'static str,
-    bookbell: f64,
-    /// The peer's figure, or that of the bare store.
-    other: Option<f64>,
-    /// `bookbell / other`.
-    ratio: Option<f64>,
-    target: Option<Target>,
-}
-
-/// What is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Target {
-    /// The figure itself, at most.
-    AtMost(f64),
-    /// The ratio, at least.
-    RatioAtLeast(f64),
-    /// The ratio, at most.
-    RatioAtMost(f64),
-}
-
-impl Verdict {
-    /// `None` where it cannot be said, for want of a target or of the peer.
-    fn is_met(&self) -> Option<bool> {
-        Some(match self.target? {
-            Target::AtMost(most) => self.bookbell <= most,
-            Target::RatioAtLeast(least) => self.ratio? >= least,
-            Target::RatioAtMost(most) => self.ratio? <= most,
-        })
-    }
-}
-
-/// The table of them.
-pub(crate) const TABLE: Table = Table {
-    title: "Targets: Bookbell beside the peer (for `of bare store`: beside that), medians of this \
-            run",
-    texts: 3,
-    columns: &[
-        ("engine", 9),
-        ("load", 15),
-        ("what", 20),
-        ("bookbell", 10),
-        ("other", 10),
-        ("ratio", 8),
-        ("target", 14),
-        ("met", 6),
-    ],
-    legend: "ratio: Bookbell's figure by the other's. A target with × is one of the ratio, else of \
-             the figure.",
-};
-
-/// A line of the table.
-pub(crate) fn cells(verdict: &Verdict) -> Vec<String> {
-    let target = verdict.target.map_or(String::new(), |target| match target {
-        Target::AtMost(most) => format!("≤ {most}"),
-        Target::RatioAtLeast(least) => format!("≥ {least} ×"),
-        Target::RatioAtMost(most) => format!("≤ {most} ×"),
-    });
-    let met = verdict
-        .is_met()
-        .map_or("", |met| if met { "yes" } else { "no" });
-    vec![
-        verdict.engine.name().to_owned(),
-        verdict.load.clone(),
-        verdict.what.to_owned(),
-        figure(verdict.bookbell),
-        verdict.other.map_or("–".to_owned(), figure),
-        verdict
-            .ratio
-            .map_or("–".to_owned(), |ratio| format!("{ratio:.2}")),
-        target,
-        met.to_owned(),
-    ]
-}
-
-/// Large figures without decimals.
-fn figure(value: f64) -> String {
-    if value.abs() >= 100.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.2}")
-    }
-}
 
 /// Everything in a report that there is a target for, or a peer beside.
 pub(crate) fn verdicts(report: &Report) -> Vec<Verdict> {
@@ -124,8 +31,8 @@ fn ingest_verdicts(report: &Report, row: &IngestRow) -> Vec<Verdict> {
     let peer = peer.map(|peer| &peer.medians);
     let ours = &row.medians;
     let at_64 = row.load == "64 senders";
-    let rate = Figure("webhooks/s", ours.per_second.median);
-    let p99 = Figure("answer p99 ms", ours.answer_ms.p99);
+    let rate = ("webhooks/s", ours.per_second.median);
+    let p99 = ("answer p99 ms", ours.answer_ms.p99);
     let most = Target::RatioAtMost(if at_64 { 0.2 } else { 0.5 });
     let wanted = rate_target(row.engine, &row.load);
     let mut verdicts = vec![
@@ -137,14 +44,14 @@ fn ingest_verdicts(report: &Report, row: &IngestRow) -> Vec<Verdict> {
             Engine::Sqlite => 120.0,
             Engine::Postgres => 60.0,
         };
-        let cpu = Figure("CPU µs", ours.server_cpu_us);
+        let cpu = ("CPU µs", ours.server_cpu_us);
         let target = Some(Target::AtMost(most));
         verdicts.push(row.verdict(cpu, peer.map(|it| it.server_cpu_us), target));
     }
     let batches = format!("batches of {}", row.load.trim_end_matches(" senders"));
     let alike = |bare: &&BareRow| bare.engine == row.engine && bare.load == batches;
     if let Some(bare) = report.bare.iter().find(alike) {
-        let rate = Figure("of bare store", ours.per_second.median);
+        let rate = ("of bare store", ours.per_second.median);
         let target = Some(Target::RatioAtLeast(0.6));
         verdicts.push(row.verdict(rate, Some(bare.medians.per_second.median), target));
     }
@@ -157,8 +64,8 @@ fn steady_verdicts(report: &Report, row: &IngestRow) -> Vec<Verdict> {
     let peer = peer.map(|peer| peer.medians.answer_ms);
     let at_1000 = row.load == "steady 1000/s";
     let target = |most| at_1000.then_some(Target::AtMost(most));
-    let p50 = Figure("answer p50 ms", ours.p50);
-    let p99 = Figure("answer p99 ms", ours.p99);
+    let p50 = ("answer p50 ms", ours.p50);
+    let p99 = ("answer p99 ms", ours.p99);
     vec![
         row.verdict(p50, peer.map(|it| it.p50), target(0.5)),
         row.verdict(p99, peer.map(|it| it.p99), target(2.5)),
@@ -169,8 +76,8 @@ fn receipt_verdicts(report: &Report, row: &ReceiptRow) -> Vec<Verdict> {
     let ours = row.medians.after_answer_ms;
     let peer = row.twin(&report.receipt, Program::Peer);
     let peer = peer.map(|peer| peer.medians.after_answer_ms);
-    let p50 = Figure("socket after p50 ms", ours.p50);
-    let p99 = Figure("socket after p99 ms", ours.p99);
+    let p50 = ("socket after p50 ms", ours.p50);
+    let p99 = ("socket after p99 ms", ours.p99);
     vec![
         row.verdict(p50, peer.map(|it| it.p50), Some(Target::AtMost(0.1))),
         row.verdict(p99, peer.map(|it| it.p99), Some(Target::AtMost(2.0))),
@@ -180,7 +87,7 @@ fn receipt_verdicts(report: &Report, row: &ReceiptRow) -> Vec<Verdict> {
 fn start_verdicts(report: &Report, row: &StartRow) -> Vec<Verdict> {
     let peer = row.twin(&report.start, Program::Peer);
     let verdict = |what, of: fn(&start::Run) -> f64, most| {
-        let figure = Figure(what, of(&row.medians));
+        let figure = (what, of(&row.medians));
         let other = peer.map(|peer| of(&peer.medians));
         row.verdict(figure, other, Some(Target::AtMost(most)))
     };
@@ -208,25 +115,13 @@ fn rate_target(engine: Engine, load: &str) -> Option<Target> {
     Some(Target::RatioAtLeast(wanted))
 }
 
-/// What is held against a target, and how much it is.
-#[derive(Clone, Copy)]
-struct Figure(&'static str, f64);
-
 impl<M, R> Row<M, R> {
-    fn verdict(&self, figure: Figure, other: Option<f64>, target: Option<Target>) -> Verdict {
-        let Figure(what, bookbell) = figure;
-        // Times that may be below zero have no ratio.
-        let ratio = other
-            .filter(|other| bookbell > 0.0 && *other > 0.0)
-            .map(|other| bookbell / other);
-        Verdict {
-            engine: self.engine,
-            load: self.load.clone(),
-            what,
-            bookbell,
-            other,
-            ratio,
-            target,
-        }
+    fn verdict(
+        &self,
+        figure: (&'static str, f64),
+        other: Option<f64>,
+        target: Option<Target>,
+    ) -> Verdict {
+        Verdict::of((self.engine, &self.load), figure, other, target)
     }
 }

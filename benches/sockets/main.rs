@@ -16,6 +16,7 @@ mod idle;
 mod report;
 mod restart;
 mod resume;
+mod targets;
 
 use std::process::ExitCode;
 use std::time::Duration;
