@@ -147,6 +147,11 @@ impl App {
         if !users::update(&mut tx.db(), &after, hash.as_deref()).await? {
             return Err(last_admin());
         }
+        // By these bookings find their owner.
+        let found_by = |user: &User| (user.email.key().to_owned(), user.calendly_user_uri.clone());
+        if found_by(&before) != found_by(&after) {
+            users::note_before(&mut tx.db(), &before, self.now_ms()).await?;
+        }
         let revoke = hash.is_some() || after.role != before.role;
         // A session that goes on must have the rights it began with.
         let keep = keep.filter(|_| after.role == before.role);
@@ -216,7 +221,7 @@ impl App {
         }
         let after = Prospect {
             owner_id: None,
-            updated_ms: now_ms,
+            updated_ms: now_ms.max(before.updated_ms),
             ..before.clone()
         };
         store::prospects::write(&mut tx.db(), &[&after]).await?;
@@ -233,7 +238,7 @@ async fn merge(tx: &mut Tx, from: &Prospect, to: &Prospect, now_ms: i64) -> Resu
         prospect_id: to.id.clone(),
         conversation_id: to.conversation_id.clone(),
         owner_id: to.owner_id.clone(),
-        updated_ms: now_ms,
+        updated_ms: now_ms.max(proposal.updated_ms),
         ..proposal.clone()
     };
     let after: Vec<Proposal> = before.iter().map(moved).collect();

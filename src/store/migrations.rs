@@ -87,6 +87,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0013_hidden_events.sql"),
         include_str!("../../migrations/postgres/0013_hidden_events.sql"),
     ),
+    (
+        14,
+        "users_before",
+        include_str!("../../migrations/sqlite/0014_users_before.sql"),
+        include_str!("../../migrations/postgres/0014_users_before.sql"),
+    ),
 ];
 
 /// Where a database keeps which it has had: sqlx's own name.

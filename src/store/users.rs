@@ -173,6 +173,20 @@ pub async fn update(db: &mut Db<'_>, user: &User, password_hash: Option<&str>) -
     Ok(db.execute(text, args).await? == 1)
 }
 
+/// Keeps what a user was described as until now, when that changes.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn note_before(db: &mut Db<'_>, before: &User, now_ms: i64) -> Result<()> {
+    // Of two changes within a millisecond the first one ends what was there before.
+    let sql = "INSERT INTO user_before (user_id, until_ms, email, calendly_user_uri) \
+        VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, until_ms) DO NOTHING";
+    let uri = before.calendly_user_uri.as_deref();
+    let args = args![&before.id, now_ms, before.email.as_str(), uri];
+    db.execute(sql, args).await?;
+    Ok(())
+}
+
 /// Deletes a user. Answers whether it did; it does not when that would take the last admin away.
 ///
 /// # Errors

@@ -164,6 +164,7 @@ async fn each_migration_of_what_is_there_is_announced(database: Database) {
         "search_of_an_owner",
         "search_in_pieces",
         "hidden_events",
+        "users_before",
     ];
     let said = announced(&server);
     assert_eq!(said.len(), names.len(), "{said:?}");

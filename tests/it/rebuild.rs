@@ -23,6 +23,7 @@ on_each_database![
     what_was_booked_before_a_user_was_added_stays_where_it_was,
     what_was_moved_to_new_users_keeps_its_ids,
     hosts_that_became_users_later_are_rebuilt,
+    whoever_was_described_otherwise_keeps_its_bookings,
     what_people_did_is_told_apart_from_differences,
     a_user_that_was_deleted_makes_no_difference,
     who_knows_the_old_log_is_told_to_reload,
@@ -559,6 +560,57 @@ async fn hosts_that_became_users_later_are_rebuilt(database: Database) {
         known(&again.all("/api/proposals").await[0]),
         [true, true, false]
     );
+}
+
+async fn whoever_was_described_otherwise_keeps_its_bookings(database: Database) {
+    const URI: &str = "https://x.example/p";
+    let app = TestApp::on(database).await;
+    let (priya, _) = app.member("priya@example.com", None).await;
+    let path = format!("/api/users/{priya}");
+    let booked = async |n: u32| {
+        app.advance_ms(1000);
+        let booking = Booking::new(n, &format!("{n}@example.com")).host(URI, "p@corp.example");
+        let receipt = app.deliver(&booking.created()).await.expect(200);
+        app.advance_ms(1000);
+        format!(
+            "/api/deliveries/{}/replay",
+            receipt["deliveryId"].as_str().unwrap()
+        )
+    };
+    booked(1).await;
+    let replayed = booked(2).await;
+    app.patch(&path, &json!({ "calendlyUserUri": URI }))
+        .await
+        .expect(200);
+    app.post(&replayed, &json!({})).await.expect(200);
+    booked(3).await;
+    app.patch(&path, &json!({ "calendlyUserUri": null }))
+        .await
+        .expect(200);
+    booked(4).await;
+    app.patch(&path, &json!({ "email": "p@corp.example" }))
+        .await
+        .expect(200);
+    booked(5).await;
+    app.patch(&path, &json!({ "email": "priya@example.com" }))
+        .await
+        .expect(200);
+    let owned = async |app: &TestApp| {
+        let prospects = app.all("/api/prospects?sort=createdAt").await;
+        prospects
+            .iter()
+            .map(|p| p["ownerId"] == json!(priya))
+            .collect::<Vec<_>>()
+    };
+    let expected = [false, true, true, false, true];
+    assert_eq!(owned(&app).await, expected);
+    let (into, back) = (Database::sqlite(), Database::sqlite());
+    rebuilt(&app.database, &into);
+    assert_eq!(owned(&TestApp::on(into.clone()).await).await, expected);
+    rebuilt(&into, &back);
+    // An archive that knows nothing of it can be read all the same.
+    app.database.execute("DROP TABLE user_before").await;
+    rebuild(&app.database, &Database::sqlite(), &[]);
 }
 
 async fn a_user_that_was_deleted_makes_no_difference(database: Database) {

@@ -38,7 +38,7 @@ impl App {
         let users = archive::residents(&mut db).await?;
         let users = users
             .into_iter()
-            .map(|u| (u.id, u.email, u.calendly_user_uri));
+            .map(|u| (u.id, u.now.email, u.now.calendly_user_uri));
         let mut run = Run {
             foreseen: Foreseen::default(),
             rekeyed: HashMap::new(),

@@ -11,7 +11,7 @@ use crate::domain::ids::Id;
 use crate::domain::proposal::ProposalHost;
 use crate::domain::user::Directory;
 use crate::domain::world::{Context, Incomplete, Statement};
-use crate::store::deliveries::archive::{self, Resident};
+use crate::store::deliveries::archive::{self, Described, Resident};
 use crate::store::deliveries::{Filter, stretch};
 use crate::store::{self, Db, Tx};
 
@@ -46,26 +46,53 @@ impl Rebuilt {
 struct Source {
     /// By the time they were added.
     residents: Vec<Resident>,
+    /// When any of them was described otherwise, in order.
+    changes_ms: Vec<i64>,
     connection_users: HashMap<Id, Option<Id>>,
 }
 
 /// A delivery of the archive, and who could own what when it was processed.
 struct Turn {
     received: Received,
-    /// How many users there were when it came in.
-    users: usize,
-    /// Those of its booking, as owner or hosts, who were added later: it was processed again since.
+    /// How many users there were when it came in, and how often any had been described otherwise.
+    users: (usize, usize),
+    /// Those of its booking, as owner or hosts, who were added later or described otherwise: it may
+    /// have been processed again since.
     late: Vec<Id>,
 }
 
 impl Source {
-    /// The users there were at a delivery's turn: what was booked before a user was added stays
-    /// where it was, unless it was processed again since.
+    fn new(residents: Vec<Resident>) -> Self {
+        let changes = residents.iter().flat_map(|user| user.before.iter());
+        let mut changes_ms: Vec<i64> = changes.map(|(until_ms, _)| *until_ms).collect();
+        changes_ms.sort_unstable();
+        Self {
+            residents,
+            changes_ms,
+            connection_users: HashMap::new(),
+        }
+    }
+
+    /// The users there were at a delivery's turn, as they were described then: what was booked
+    /// before a user was added, or known by an address, stays where it was, unless it was
+    /// processed again since.
     fn directory(&self, turn: &Turn) -> Directory {
-        let (known, later) = self.residents.split_at(turn.users);
-        let late = later.iter().filter(|u| turn.late.contains(&u.id));
-        let users = known.iter().chain(late);
-        Directory::new(users.map(|u| (u.id.clone(), u.email.clone(), u.calendly_user_uri.clone())))
+        let at_ms = turn.received.delivery.received_ms;
+        let known = self.residents[..turn.users.0].iter();
+        let known = known.map(|user| (user, user.at(at_ms)));
+        let late = self
+            .residents
+            .iter()
+            .filter(|user| turn.late.contains(&user.id));
+        let late = late.flat_map(|user| user.always().map(move |described| (user, described)));
+        let described = |(user, described): (&Resident, &Described)| {
+            let Described {
+                email,
+                calendly_user_uri,
+            } = described.clone();
+            (user.id.clone(), email, calendly_user_uri)
+        };
+        Directory::new(known.chain(late).map(described))
     }
 
     async fn turns(&mut self, db: &mut Db<'_>, deliveries: &[Delivery]) -> Result<Vec<Turn>> {
@@ -77,6 +104,8 @@ impl Source {
             received.delivery = delivery.clone();
             let at_ms = delivery.received_ms;
             let users = self.residents.partition_point(|u| u.created_ms <= at_ms);
+            let changes = self.changes_ms.partition_point(|ms| *ms <= at_ms);
+            let users = (users, changes);
             let late = Vec::new();
             turns.push(Turn {
                 received,
@@ -87,10 +116,16 @@ impl Source {
         let uris: BTreeSet<String> = turns.iter().filter_map(booking).collect();
         let users = users_of(db, &uris).await?;
         for turn in &mut turns {
-            let users = booking(turn).and_then(|uri| users.get(&uri));
-            let later = self.residents[turn.users..].iter().map(|user| &user.id);
-            let late = later.filter(|id| users.is_some_and(|users| users.contains(*id)));
-            turn.late = late.cloned().collect();
+            let Some(users) = booking(turn).and_then(|uri| users.get(&uri)) else {
+                continue;
+            };
+            let at_ms = turn.received.delivery.received_ms;
+            let unknown = |user: &&Resident| user.created_ms > at_ms || !user.before.is_empty();
+            let its = self
+                .residents
+                .iter()
+                .filter(|user| users.contains(&user.id));
+            turn.late = its.filter(unknown).map(|user| user.id.clone()).collect();
         }
         Ok(turns)
     }
@@ -141,10 +176,7 @@ impl App {
     /// until then stays, marked as unfinished.
     pub async fn rebuild(&self, source: &mut Db<'_>, mut tell: impl FnMut(u64)) -> Result<Rebuilt> {
         self.begin_rebuild(source).await?;
-        let mut known = Source {
-            residents: archive::residents(source).await?,
-            connection_users: HashMap::new(),
-        };
+        let mut known = Source::new(archive::residents(source).await?);
         let (mut rebuilt, mut last) = (Rebuilt::default(), None);
         loop {
             let deliveries = stretch(source, &Filter::default(), last.as_ref()).await?;

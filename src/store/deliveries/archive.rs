@@ -1,6 +1,6 @@
 //! The archive as a whole: reading it without touching it, and the database it is moved to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -227,12 +227,45 @@ impl Store {
 pub struct Resident {
     /// Its id.
     pub id: Id,
+    /// When it was added, in milliseconds since the Unix epoch.
+    pub created_ms: i64,
+    /// What it is described as.
+    pub now: Described,
+    /// What it was described as before, and until when: the earliest first.
+    pub before: Vec<(i64, Described)>,
+}
+
+/// By what bookings find a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
     /// Its address.
     pub email: Email,
     /// Calendly's URI of the same person.
     pub calendly_user_uri: Option<String>,
-    /// When it was added, in milliseconds since the Unix epoch.
-    pub created_ms: i64,
+}
+
+impl Described {
+    fn from_stored(email: String, calendly_user_uri: Option<String>) -> Self {
+        Self {
+            email: Email::from_stored(email),
+            calendly_user_uri,
+        }
+    }
+}
+
+impl Resident {
+    /// All it ever was described as.
+    pub fn always(&self) -> impl Iterator<Item = &Described> {
+        let before = self.before.iter().map(|(_, described)| described);
+        before.chain([&self.now])
+    }
+
+    /// What it was described as at a time.
+    #[must_use]
+    pub fn at(&self, ms: i64) -> &Described {
+        let then = self.before.iter().find(|(until_ms, _)| ms < *until_ms);
+        then.map_or(&self.now, |(_, described)| described)
+    }
 }
 
 /// The users, in the order they were added.
@@ -240,16 +273,32 @@ pub struct Resident {
 /// # Errors
 /// [`Error::Database`].
 pub async fn residents(db: &mut Db<'_>) -> Result<Vec<Resident>> {
+    let mut before: HashMap<String, Vec<(i64, Described)>> = HashMap::new();
+    for (id, until_ms, email, uri) in described_before(db).await? {
+        let described = Described::from_stored(email, uri);
+        before.entry(id).or_default().push((until_ms, described));
+    }
     let sql = "SELECT id, email, calendly_user_uri, created_ms FROM app_user \
         ORDER BY created_ms, id";
     let rows: Vec<(String, String, Option<String>, i64)> = db.fetch(sql, args![]).await?;
-    let resident = |(id, email, calendly_user_uri, created_ms)| Resident {
+    let resident = |(id, email, uri, created_ms): (String, _, _, _)| Resident {
+        before: before.remove(&id).unwrap_or_default(),
         id: Id::from_stored(id),
-        email: Email::from_stored(email),
-        calendly_user_uri,
+        now: Described::from_stored(email, uri),
         created_ms,
     };
     Ok(rows.into_iter().map(resident).collect())
+}
+
+/// What users were described as, and until when, in order. An archive that is only read may be of
+/// an older version, which does not know.
+async fn described_before(db: &mut Db<'_>) -> Result<Vec<(String, i64, String, Option<String>)>> {
+    if !tables(db).await?.contains("user_before") {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT user_id, until_ms, email, calendly_user_uri FROM user_before \
+        ORDER BY user_id, until_ms";
+    db.fetch(sql, args![]).await
 }
 
 record! {
@@ -274,6 +323,10 @@ record! {
 /// [`Error::Database`].
 pub async fn carry_over(source: &mut Db<'_>, target: &mut Db<'_>) -> Result<()> {
     carry_users(source, target).await?;
+    let rows = described_before(source).await?.into_iter();
+    let rows = rows.map(|(id, until_ms, email, uri)| args![id, until_ms, email, uri]);
+    let head = "INSERT INTO user_before (user_id, until_ms, email, calendly_user_uri)";
+    carry(target, head, rows.collect()).await?;
     let sql = "SELECT id, user_id, signing_key, created_ms FROM connection ORDER BY id";
     let rows: Vec<(String, Option<String>, String, i64)> = source.fetch(sql, args![]).await?;
     let rows = rows
