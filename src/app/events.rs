@@ -138,7 +138,13 @@ impl App {
             }) => seq,
             _ => since,
         };
-        let items = match self.events_after(from, most, caller).await? {
+        // Memory may not yet have what the head tells of, and who goes on from that would miss it.
+        let served = if self.log.head() < extent.head {
+            self.read_after(from, most, caller).await?
+        } else {
+            self.events_after(from, most, caller).await?
+        };
+        let items = match served {
             Served::Stretch(stretch) => stretch.events,
             Served::Resync(head) => return Ok(Err(head)),
         };

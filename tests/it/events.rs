@@ -148,6 +148,20 @@ on_both! {
         assert_eq!((&first["total"], &second["total"]), (&json!(5), &json!(5)));
     }
 
+    /// Another node committed it, or this one just now: memory has it a moment later.
+    async fn what_memory_does_not_have_yet_is_read_as_far_as_the_head(app: TestApp) {
+        make(&app, 2).await;
+        app.database.execute("UPDATE event_log SET head_seq = 3; \
+            INSERT INTO event (seq, id, at_ms, name, payload, admins) \
+            VALUES (3, 'third', 0, 'prospect:deleted', '{}', TRUE)").await;
+        for since in [0, 2] {
+            let page = events(&app, &format!("since={since}")).await;
+            let last = page.items().pop().unwrap()["seq"].to_string();
+            assert_eq!(page.header("bookbell-seq"), Some(last.as_str()));
+            assert_eq!(page.json()["nextCursor"], Value::Null);
+        }
+    }
+
     async fn beside_a_cursor_since_is_within_the_log(app: TestApp) {
         make(&app, 3).await;
         let first = events(&app, "since=0&limit=1").await.expect(200);
