@@ -136,7 +136,11 @@ pub(super) async fn write_at(
 ) -> Result<()> {
     let (mut scalars, columns) = events.into_values()?;
     let appended = scalars[0];
-    let Expected { position, behind } = expected;
+    let Expected {
+        position,
+        behind,
+        turn,
+    } = expected;
     let behind_or_none = behind.unwrap_or_default();
     scalars.extend([
         position.head,
@@ -144,6 +148,7 @@ pub(super) async fn write_at(
         lock,
         behind_or_none,
         hint.into(),
+        turn,
     ]);
     let mut statement = Statement::new((scalars, columns));
     statement.part("begun", dialect::BEGIN_BESIDE_POSTGRES, 1);

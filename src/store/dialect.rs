@@ -59,20 +59,20 @@ pub(super) const LOCK_POSTGRES: &str = "SELECT pg_advisory_lock($1)";
 /// Appends events behind the position `$3`, where the log is expected to be when this is committed.
 pub(super) const APPEND_AT_POSTGRES: &str = "(INSERT INTO event (seq, id, at_ms, name, payload, user_id, admins) \
      SELECT $3 + e.n, e.id, $2, e.name, e.payload, e.user_id, e.admins \
-     FROM UNNEST($8::TEXT[], $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::BOOLEAN[]) \
+     FROM UNNEST($9::TEXT[], $10::TEXT[], $11::TEXT[], $12::TEXT[], $13::BOOLEAN[]) \
      WITH ORDINALITY AS e (id, name, payload, user_id, admins, n) RETURNING 1)";
 
 /// Waits until the batch before it, whose lock is `$6`, is committed, or comes to nothing.
 pub(super) const WAIT_POSTGRES: &str = "MATERIALIZED (SELECT pg_advisory_xact_lock($6))";
 
-/// Takes `$1` positions behind `$3`, in the turn `$4`, and tells other nodes, if there are any (`$7`
-/// is 1). Somebody else may have come between: then the counter has no value, which its column does
+/// Takes `$1` positions behind `$3`, in the turn `$4`, and gives that its own number, `$8`, by which
+/// the batch behind it knows that it was this one; tells other nodes, if there are any (`$7` is 1). Somebody else may have come between: then the counter has no value, which its column does
 /// not allow, and the whole statement comes to nothing. What the statement else sees may be older
 /// than the batch before it; of the counter's row `FOR UPDATE` sees the newest, and keeps it until
 /// the commit.
 pub(super) const TAKE_AT_POSTGRES: &str = "counter AS MATERIALIZED \
      (SELECT head_seq = $3 AND turn = $4 AS expected FROM event_log WHERE id = 1 FOR UPDATE), \
-     taken AS (UPDATE event_log SET turn = turn + 1, \
+     taken AS (UPDATE event_log SET turn = $8, \
      head_seq = CASE WHEN ARRAY[{rows}] = {wanted} \
      AND (SELECT expected FROM counter) THEN $3 + $1 END WHERE id = 1 \
      RETURNING head_seq, CASE WHEN $7 = 1 THEN \
@@ -80,6 +80,9 @@ pub(super) const TAKE_AT_POSTGRES: &str = "counter AS MATERIALIZED \
 
 /// Has those who read before see that something was changed of which the log does not tell.
 pub(super) const TAKE_TURN: &str = "UPDATE event_log SET turn = turn + 1 WHERE id = 1";
+
+/// Has the turn that is taken next be `$1` and one.
+pub(super) const BEGIN_TURN: &str = "UPDATE event_log SET turn = $1 WHERE id = 1";
 
 /// The channel on which nodes tell each other that the log has grown, each under its own name.
 pub(super) const EVENTS_CHANNEL: &str = "bookbell_events";

@@ -1,5 +1,7 @@
 //! The event log: one counter, one table.
 
+use std::hash::{BuildHasher, RandomState};
+
 use super::columns::{self, Append};
 use super::dialect;
 use super::error::{Error, Result};
@@ -57,7 +59,8 @@ record! {
     pub struct Position {
         /// The last event's position.
         pub head: Seq,
-        /// How often something had been changed, be it that the log tells of it or not.
+        /// Another one whenever something was changed, be it that the log tells of it or not: one
+        /// more, or what a batch chose for itself ([`own_turn`]).
         pub turn: i64,
     }
 }
@@ -67,14 +70,20 @@ pub(super) const POSITION: &str =
     "SELECT head_seq AS head, turn FROM event_log WHERE CAST(id AS TEXT) IN {keys}";
 
 impl Position {
-    /// Where the log stands after a transaction that appends so many events.
+    /// Where the log stands after a batch that appends so many events in a turn of its own.
     #[must_use]
-    pub fn after(self, events: usize) -> Self {
-        Self {
-            head: self.head.saturating_add_unsigned(events as u64),
-            turn: self.turn + 1,
-        }
+    pub fn after(self, events: usize, turn: i64) -> Self {
+        let head = self.head.saturating_add_unsigned(events as u64);
+        Self { head, turn }
     }
+}
+
+/// The number of a turn that nobody else takes. Whoever reads before a batch is committed, and
+/// expects it to be, must not take another's change for it: that may well have as many events.
+#[must_use]
+pub fn own_turn() -> i64 {
+    // Below a quarter of what there is, so that all who count on from there have room.
+    RandomState::new().hash_one(()).cast_signed() & (i64::MAX >> 2)
 }
 
 /// Where the log must stand for a batch to be committed, and what it waits for until then.
@@ -84,6 +93,8 @@ pub struct Expected {
     pub position: Position,
     /// The lock of the batch before it, when that may not have been committed yet.
     pub behind: Option<i64>,
+    /// What the batch makes of the turn ([`own_turn`]).
+    pub turn: i64,
 }
 
 /// Where the log stands.

@@ -9,7 +9,6 @@
 //! both, and the next is written beside it too; only its commit waits for the other's. On SQLite it is
 //! read there and written by the one connection that writes deliveries.
 
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +23,7 @@ use super::error::{Error, Result};
 use super::events::{self, Expected};
 use super::held;
 use super::inserts::Unwritten;
-use super::sql::{Db, answered};
+use super::sql::{Db, answered, args};
 use crate::domain::event::{Event, NewEvent};
 use crate::domain::ids::{Id, Ids};
 
@@ -65,8 +64,8 @@ impl Line {
 
     pub(super) async fn on_server(pool: &PgPool, others: Arc<AtomicBool>) -> Result<Self> {
         let mut connection = held::connect(pool).await?;
-        // As good as any other that nobody else has.
-        let lock = RandomState::new().hash_one(()).cast_signed() >> 1;
+        // A number that nobody else has does for a lock as well.
+        let lock = events::own_turn();
         let take = sqlx::query(dialect::LOCK_POSTGRES).bind(lock);
         answered(take.execute(&mut connection)).await?;
         let pool = pool.clone();
@@ -133,6 +132,8 @@ impl Line {
                 if events::position(&mut tx.db()).await? != expected.position {
                     return Err(Error::Conflict(None));
                 }
+                let before = args![expected.turn - 1];
+                tx.db().execute(dialect::BEGIN_TURN, before).await?;
                 tx.commit_with(unwritten, events, now.0, now.1).await
             }
             Kind::Server(line) => line.write(unwritten, events, expected, now).await,

@@ -36,12 +36,20 @@ async fn position(line: &mut Line) -> Position {
     loaded.await.unwrap().position.unwrap()
 }
 
+/// The turn that a batch takes here.
+const TURN: i64 = 77;
+
 async fn write(
     line: &mut Line,
     position: Position,
     behind: Option<i64>,
 ) -> store::Result<Vec<Event>> {
-    let expected = Expected { position, behind };
+    let turn = TURN;
+    let expected = Expected {
+        position,
+        behind,
+        turn,
+    };
     let (now, rows) = ((0, &UuidV7::new() as _), Unwritten::default());
     let written = line.write(rows, vec![event()], expected, now);
     timeout(PATIENCE, written).await.unwrap()
@@ -56,6 +64,7 @@ async fn seqs(store: &Store) -> Vec<i64> {
 on_each_database![
     what_was_read_before_somebody_changed_something_is_not_written,
     a_batch_is_committed_where_the_one_before_it_left_the_log,
+    another_change_of_as_many_events_is_not_the_batch_before_it,
     what_comes_in_large_batches_is_folded_as_by_itself,
 ];
 
@@ -82,12 +91,27 @@ async fn a_batch_is_committed_where_the_one_before_it_left_the_log(database: Dat
     let mut lines = [store.line().await.unwrap(), store.line().await.unwrap()];
     let read = position(&mut lines[0]).await;
     assert_eq!(position(&mut lines[1]).await, read);
-    let early = write(&mut lines[1], read.after(1), None).await;
+    let early = write(&mut lines[1], read.after(1, TURN), None).await;
     assert!(matches!(early, Err(Error::Conflict(_))), "{early:?}");
     write(&mut lines[0], read, None).await.unwrap();
-    write(&mut lines[1], read.after(1), None).await.unwrap();
+    write(&mut lines[1], read.after(1, TURN), None)
+        .await
+        .unwrap();
     assert_eq!(seqs(&store).await, [1, 2]);
-    assert_eq!(position(&mut lines[0]).await, read.after(1).after(1));
+    assert_eq!(position(&mut lines[0]).await, read.after(2, TURN));
+}
+
+async fn another_change_of_as_many_events_is_not_the_batch_before_it(database: Database) {
+    let store = Store::open(&database.url).await.unwrap();
+    let mut lines = [store.line().await.unwrap(), store.line().await.unwrap()];
+    let read = position(&mut lines[0]).await;
+    let tx = store.begin_fold().await.unwrap();
+    tx.commit(vec![event()], 0, &UuidV7::new()).await.unwrap();
+    for (line, expected) in lines.iter_mut().zip([read, read.after(1, TURN)]) {
+        let written = write(line, expected, None).await;
+        assert!(matches!(written, Err(Error::Conflict(_))), "{written:?}");
+    }
+    assert_eq!(seqs(&store).await, [1]);
 }
 
 /// On SQLite only large batches are folded beside each other, by the program alone.
@@ -127,10 +151,10 @@ async fn what_comes_in_large_batches_is_folded_as_by_itself(database: Database) 
     assert_eq!(made.count(), PEOPLE as usize);
 }
 
-async fn until_one_waits(database: &Database) {
-    let waiting = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    let waited = async { while database.numbers(waiting).await != [1] {} };
+async fn until_waiting(database: &Database, connections: i64) {
+    let waiting = "SELECT COUNT(*) FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid \
+        WHERE NOT l.granted AND a.datname = current_database()";
+    let waited = async { while database.numbers(waiting).await != [connections] {} };
     timeout(PATIENCE, waited).await.unwrap();
 }
 
@@ -149,15 +173,19 @@ impl First {
     }
 
     /// Ends it once another one waits for it.
-    async fn end(mut self, database: &Database, sql: &'static str) {
-        until_one_waits(database).await;
+    async fn end(self, database: &Database, sql: &'static str) {
+        until_waiting(database, 1).await;
+        self.finish(sql).await;
+    }
+
+    async fn finish(mut self, sql: &'static str) {
         sqlx::raw_sql(sql).execute(&mut self.0).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_batch_is_committed_after_the_one_before_it_or_not_at_all() {
-    const COMMIT: &str = "UPDATE event_log SET head_seq = head_seq + 1, turn = turn + 1; \
+    const COMMIT: &str = "UPDATE event_log SET head_seq = head_seq + 1, turn = 77; \
         INSERT INTO event (seq, id, at_ms, name, payload, admins) \
         VALUES (1, 'first', 0, 'test', '{}', TRUE); COMMIT";
     for (end, expected) in [(COMMIT, vec![1, 2]), ("ROLLBACK", Vec::new())] {
@@ -166,7 +194,7 @@ async fn a_batch_is_committed_after_the_one_before_it_or_not_at_all() {
         let mut line = store.line().await.unwrap();
         let first = First::begin(&database).await;
         let read = position(&mut line).await;
-        let second = write(&mut line, read.after(1), Some(LOCK));
+        let second = write(&mut line, read.after(1, TURN), Some(LOCK));
         let (written, ()) = tokio::join!(second, first.end(&database, end));
         assert_eq!(written.is_ok(), !expected.is_empty(), "{written:?}");
         assert_eq!(seqs(&store).await, expected);
@@ -181,7 +209,7 @@ async fn a_batch_that_was_overtaken_is_folded_again_and_counted() {
     // It has the lock; the batch is read meanwhile.
     let tx = app.app.store.begin_fold().await.unwrap();
     let overtake = async {
-        until_one_waits(&app.database).await;
+        until_waiting(&app.database, 1).await;
         tx.commit(vec![event()], 0, &UuidV7::new()).await.unwrap();
     };
     let booking = Booking::new(1, "a@x.example").created();

@@ -23,7 +23,7 @@ use super::writer::{Batch, caught};
 use super::{App, Received, Result};
 use crate::app::error::chain;
 use crate::domain::world::Context;
-use crate::store::events::{Expected, Position};
+use crate::store::events::{Expected, Position, own_turn};
 use crate::store::line::Line;
 use crate::store::{self, fold};
 
@@ -259,7 +259,12 @@ impl Lanes {
 
     /// Where the log must be for a batch to be committed that was read when it was at `position`.
     fn expected(&self, position: Position, names: &HashSet<u64>) -> Option<Expected> {
-        let expected = |position, behind| Expected { position, behind };
+        let turn = own_turn();
+        let expected = |position, behind| Expected {
+            position,
+            behind,
+            turn,
+        };
         let Some(last) = self.under_way.back() else {
             return Some(expected(position, None));
         };
@@ -282,7 +287,7 @@ impl Lanes {
             before: expected.position,
             after: expected
                 .position
-                .after(prepared.folded.folding.events.len()),
+                .after(prepared.folded.folding.events.len(), expected.turn),
             lock: line.lock(),
             ended: ended.clone(),
             task: self
