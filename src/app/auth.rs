@@ -323,7 +323,8 @@ impl App {
         let expires_ms = now_ms + SESSION_MS;
         let live = store::sessions::prolong(&mut tx.db(), &session, now_ms, expires_ms).await?;
         if !store::sessions::use_token(&mut tx.db(), &hash, now_ms).await? {
-            return self.end_copied(tx, &session).await;
+            drop(tx);
+            return self.end_copied(&session).await;
         }
         live.then_some(()).ok_or_else(invalid)?;
         let live = store::sessions::live(&mut tx.db(), &session, now_ms).await?;
@@ -341,10 +342,8 @@ impl App {
     }
 
     /// Ends a session of whose refresh token somebody has a copy.
-    async fn end_copied(&self, mut tx: store::Tx, session: &Id) -> Result<SignedIn> {
-        let ended = store::sessions::end(&mut tx.db(), session, self.now_ms()).await?;
-        let event = ended.then(|| session_ended(session, SessionEnd::Revoked));
-        self.commit(tx, event.into_iter().collect()).await?;
+    async fn end_copied(&self, session: &Id) -> Result<SignedIn> {
+        self.end_session(session, SessionEnd::Revoked).await?;
         Err(Error::Unauthenticated("refresh_token_reused"))
     }
 
@@ -353,9 +352,13 @@ impl App {
     /// # Errors
     /// When the database fails.
     pub async fn logout(&self, session: &Id) -> Result<()> {
-        let mut tx = self.store.begin().await?;
+        self.end_session(session, SessionEnd::LoggedOut).await
+    }
+
+    async fn end_session(&self, session: &Id, end: SessionEnd) -> Result<()> {
+        let mut tx = self.store.begin_fold().await?;
         let ended = store::sessions::end(&mut tx.db(), session, self.now_ms()).await?;
-        let event = ended.then(|| session_ended(session, SessionEnd::LoggedOut));
+        let event = ended.then(|| session_ended(session, end));
         self.commit(tx, event.into_iter().collect()).await
     }
 }

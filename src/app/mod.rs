@@ -147,6 +147,12 @@ impl App {
 
     /// Commits with its events and lets the sockets know.
     async fn commit(&self, tx: Tx, events: Vec<NewEvent>) -> Result<()> {
+        // Batches that are written beside each other take positions of the log before its counter:
+        // one of them and who took the counter first would wait for each other.
+        debug_assert!(
+            events.is_empty() || tx.folds(),
+            "told without the turn to fold"
+        );
         let committed = tx.commit(events, self.now_ms(), &*self.ids).await?;
         self.log.offer(committed);
         Ok(())

@@ -84,7 +84,7 @@ impl Store {
         })
     }
 
-    /// A transaction for writing. Dropping it rolls it back.
+    /// A transaction for writing without events. Dropping it rolls it back.
     ///
     /// # Errors
     /// [`Error::Database`] when none can be begun.
@@ -98,7 +98,7 @@ impl Store {
         })
     }
 
-    /// A transaction that changes prospects and proposals. There is one at a time, on all nodes
+    /// A transaction that changes prospects and proposals, or tells events. There is one at a time, on all nodes
     /// together: a chain of reschedules may join any two deliveries, and what people change must
     /// not be overtaken by what is being folded.
     ///
@@ -374,14 +374,20 @@ impl Tx {
         }
     }
 
+    /// Whether it has the turn to fold, without which it is not to tell events.
+    #[must_use]
+    pub fn folds(&self) -> bool {
+        let turn = match self {
+            Self::Sqlite(_, turn) | Self::Postgres(_, turn) => turn.as_ref(),
+            Self::Embedded(_, turn) | Self::Held(_, turn) => Some(turn),
+        };
+        turn.is_some_and(|turn| turn.folds)
+    }
+
     /// Has batches that were read before and are not yet written see that something was changed,
     /// where no event does: see [`line`].
     async fn take_turn(&mut self) -> Result<()> {
-        let turn = match self {
-            Self::Sqlite(_, turn) | Self::Postgres(_, turn) => turn.as_ref(),
-            Self::Embedded(_, turn) | Self::Held(_, turn) => Some(&*turn),
-        };
-        if turn.is_some_and(|turn| turn.folds) {
+        if self.folds() {
             self.db().execute(dialect::TAKE_TURN, Vec::new()).await?;
         }
         Ok(())

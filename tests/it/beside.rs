@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use axum::http::Method;
 use bookbell::domain::event::{Audience, Event, NewEvent};
 use bookbell::domain::ids::UuidV7;
 use bookbell::store::events::{Expected, Position};
@@ -199,6 +200,31 @@ async fn a_batch_is_committed_after_the_one_before_it_or_not_at_all() {
         assert_eq!(written.is_ok(), !expected.is_empty(), "{written:?}");
         assert_eq!(seqs(&store).await, expected);
     }
+}
+
+/// It takes positions of the log before the counter, and who signs out tells an event too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_out_and_a_batch_that_waits_do_not_wait_for_each_other() {
+    let app = TestApp::postgres().await;
+    let (_, token) = app.member("amelie@example.com", None).await;
+    let store = &app.app.store;
+    let mut line = store.line().await.unwrap();
+    let first = First::begin(&app.database).await;
+    let read = position(&mut line).await;
+    let second = write(&mut line, read, Some(LOCK));
+    let sign_out = async {
+        until_waiting(&app.database, 1).await;
+        app.send(Method::POST, "/api/auth/logout", Some(&token), &[], None)
+            .await
+    };
+    let end = async {
+        until_waiting(&app.database, 2).await;
+        first.finish("ROLLBACK").await;
+    };
+    let (written, signed_out, ()) = tokio::join!(second, sign_out, end);
+    written.unwrap();
+    signed_out.expect(204);
+    assert_eq!(seqs(store).await, [1, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
