@@ -14,6 +14,11 @@ use super::email::Email;
 use super::ids::Id;
 use super::time::{UtcMs, is_time_zone};
 
+/// How many unknown fields are named at most, and how many characters of each: a request may have
+/// as many as fit into it, and its answer is not to be larger than that.
+const UNKNOWN: usize = 20;
+const NAME: usize = 100;
+
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
@@ -264,8 +269,14 @@ impl Fields {
 
     fn into_faults(mut self) -> Vec<Fault> {
         let unknown: BTreeSet<String> = self.rest.keys().cloned().collect();
-        for field in unknown {
-            self.fault(&field, "is not a known field");
+        for field in unknown.iter().take(UNKNOWN) {
+            let name: String = field.chars().take(NAME).collect();
+            self.fault(&name, "is not a known field");
+        }
+        if let (Some(more @ 1..), Some(last)) =
+            (unknown.len().checked_sub(UNKNOWN), self.faults.last_mut())
+        {
+            last.message = format!("is not a known field, nor are {more} more");
         }
         self.faults
     }

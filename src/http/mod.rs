@@ -31,6 +31,9 @@ use crate::app::App;
 /// The largest body of a request, in bytes.
 const BODY_LIMIT: usize = 1 << 20;
 
+/// The same where anybody may send one who has not signed in, but for webhooks.
+const STRANGERS_LIMIT: usize = 16 << 10;
+
 /// The head of the event log before an answer was read.
 static SEQ: HeaderName = HeaderName::from_static("bookbell-seq");
 
@@ -66,12 +69,16 @@ fn webhooks() -> Router<Arc<App>> {
 fn accounts() -> Router<Arc<App>> {
     let user = get(users::read).patch(users::update).delete(users::delete);
     Router::new()
-        .route("/api/auth/login", post(auth::login))
-        .route("/api/auth/refresh", post(auth::refresh))
+        .route("/api/auth/login", post(auth::login).layer(small()))
+        .route("/api/auth/refresh", post(auth::refresh).layer(small()))
         .route("/api/auth/logout", post(auth::logout))
         .route("/api/auth/me", get(auth::me))
         .route("/api/users", get(users::list).post(users::create))
         .route("/api/users/{id}", user)
+}
+
+fn small() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(STRANGERS_LIMIT)
 }
 
 fn records() -> Router<Arc<App>> {

@@ -336,6 +336,24 @@ on_both! {
         assert_eq!(app.get(&path).await.expect(200), made);
     }
 
+    async fn of_very_many_unknown_fields_a_few_are_named(app: TestApp) {
+        let many: serde_json::Map<_, _> = (0..50_000).map(|n| (format!("f{n}{}", "x".repeat(n % 200)), json!(1))).collect();
+        let body = Value::from(many).to_string().into_bytes();
+        assert!(body.len() > 1 << 20);
+        let body = |bytes: usize| [&body[..bytes], b"\":1}"].concat();
+        for path in ["/api/auth/login", "/api/auth/refresh"] {
+            let reply = send_raw(&app, Method::POST, path, body(17 << 10)).await;
+            reply.problem(413, "payload_too_large");
+        }
+        let reply = send_raw(&app, Method::POST, "/api/prospects", body(1_000_000)).await;
+        let problem = reply.problem(422, "validation_failed");
+        assert!(reply.bytes.len() < 16 << 10, "{}", reply.bytes.len());
+        let faults = problem["errors"].as_array().unwrap();
+        // And `email`, which is missing.
+        assert_eq!(faults.len(), 21);
+        assert!(faults[20]["message"].as_str().unwrap().contains("more"));
+    }
+
     async fn what_is_blank_is_named(app: TestApp) {
         let prospect = app.prospect(app.admin_token(), "noor@example.com").await;
         let whole = json!({
