@@ -142,7 +142,9 @@ impl App {
     async fn quarantined(&self) -> Option<i64> {
         let mut known = self.reading.0.lock().await;
         let now_ms = self.now_ms();
-        if let Some(read) = known.filter(|read| now_ms - read.at_ms < FRESH_MS) {
+        // What was read later than now, by a clock that has been set back since, is as good as old.
+        let fresh = |read: &Read| (0..FRESH_MS).contains(&(now_ms - read.at_ms));
+        if let Some(read) = known.filter(fresh) {
             return read.quarantined;
         }
         let asked = tokio::time::timeout(PATIENCE, self.count_quarantined()).await;

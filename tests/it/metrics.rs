@@ -98,6 +98,14 @@ on_both! {
         after.expect(&[(&build, 1.0)]);
     }
 
+    async fn what_was_counted_by_a_clock_that_was_ahead_is_counted_again(app: TestApp) {
+        let held = "bookbell_quarantined_deliveries";
+        scrape(&app).await.expect(&[(held, 0.0)]);
+        app.advance_ms(-3_600_000);
+        app.deliver_raw(b"{}".to_vec(), 0).await.expect(202);
+        scrape(&app).await.expect(&[(held, 1.0)]);
+    }
+
     async fn a_scrape_is_answered_while_the_database_is_away(app: TestApp) {
         traffic(&app).await;
         scrape(&app).await.expect(&[("bookbell_database_up", 1.0)]);
