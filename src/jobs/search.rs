@@ -14,8 +14,8 @@ use crate::app::{App, Error, Result};
 /// After each step deliveries have the database for themselves, so many times as long as it took.
 const REST: u32 = 12;
 
-/// The shortest rest until events are indexed again, in which more come together, and the one after
-/// a failure. Twice as short makes each step half as long, but as many more deliveries wait for one.
+/// The shortest rest until events are indexed again, in which more come together, and the longest,
+/// which is also that after a failure. Twice as short makes each step half as long, but as many more deliveries wait for one.
 const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(5);
 
@@ -88,5 +88,25 @@ where
     let (app, runtime) = (Arc::clone(app), Handle::current());
     let running = spawn_blocking(move || runtime.block_on(transaction(&app)));
     let done = running.await.unwrap_or(Err(Error::Busy))?;
-    Ok((done, begun.elapsed() * REST))
+    Ok((done, rest_after(begun.elapsed())))
+}
+
+/// How long to rest after a step that took so long. Most of a long time was spent waiting for
+/// somebody else's lock.
+fn rest_after(took: Duration) -> Duration {
+    (took * REST).min(LONG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_had_to_wait_is_not_rested_for_as_long() {
+        assert_eq!(
+            rest_after(Duration::from_millis(10)),
+            Duration::from_millis(120)
+        );
+        assert_eq!(rest_after(Duration::from_secs(20)), LONG);
+    }
 }
