@@ -140,6 +140,8 @@ struct Running {
     stop_writer: oneshot::Sender<()>,
     jobs: Vec<JoinHandle<()>>,
     stop: CancellationToken,
+    /// Ends what follows requests, once there are no more.
+    last: CancellationToken,
 }
 
 impl Running {
@@ -150,19 +152,19 @@ impl Running {
         listener: TcpListener,
         traces: Option<SdkTracerProvider>,
     ) -> anyhow::Result<Self> {
-        let stop = CancellationToken::new();
+        let (stop, last) = (CancellationToken::new(), CancellationToken::new());
         let (stop_writer, writer_stopped) = oneshot::channel();
         let writer = writer.start(Arc::clone(app), writer_stopped)?;
         let mut jobs = vec![
             tokio::spawn(jobs::checkpoint::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::follow::run(Arc::clone(app), stop.clone())),
-            tokio::spawn(jobs::refusals::run(Arc::clone(app), stop.clone())),
+            tokio::spawn(jobs::refusals::run(Arc::clone(app), last.clone())),
             tokio::spawn(jobs::rest::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::retention::run(Arc::clone(app), stop.clone())),
             tokio::spawn(jobs::search::run(Arc::clone(app), stop.clone())),
         ];
         if let Some((provider, trips)) = traces.zip(app.trips.follow()) {
-            let export = jobs::traces::run(Arc::clone(app), provider, trips, stop.clone());
+            let export = jobs::traces::run(Arc::clone(app), provider, trips, last.clone());
             jobs.push(tokio::spawn(export));
         }
         let sockets = Sockets::new(Arc::clone(app), &config.socket_path);
@@ -183,6 +185,7 @@ impl Running {
             stop_writer,
             jobs,
             stop,
+            last,
         })
     }
 
@@ -199,6 +202,7 @@ impl Running {
         let _ = self.stop_writer.send(());
         let finish = async {
             let _ = self.writer.await;
+            self.last.cancel();
             for job in self.jobs {
                 let _ = job.await;
             }

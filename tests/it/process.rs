@@ -1,7 +1,7 @@
 //! The program as its operator knows it: it starts, says where it is, stops, and keeps secrets.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ on_each_database![
     a_new_secret_ends_tokens_and_no_session,
     a_database_of_a_newer_version_is_refused_and_left_alone,
     sigterm_ends_it_whoever_is_connected_and_clients_come_back,
+    what_is_refused_while_it_stops_is_counted,
     nothing_secret_is_logged,
 ];
 
@@ -337,6 +338,39 @@ async fn sigterm_ends_it_whoever_is_connected_and_clients_come_back(database: Da
             assert_ne!(gone["reason"], "io server disconnect", "{id}");
         }
     }
+}
+
+/// A request that was under way when it was told to stop is finished, and counts as any other.
+async fn what_is_refused_while_it_stops_is_counted(database: Database) {
+    let mut server = Server::start_to_restart(database);
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let head = b"POST /webhooks/calendly HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{";
+    stream.write_all(head).unwrap();
+    let answer = std::thread::spawn({
+        let log = server.log_path();
+        move || {
+            // It takes no more connections then, and waits for this one.
+            let deadline = Instant::now() + PATIENCE;
+            while !std::fs::read_to_string(&log).unwrap().contains("stopping") {
+                assert!(Instant::now() < deadline);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            stream.write_all(b"}").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        }
+    });
+    let (code, _) = server.terminate();
+    assert_eq!(code, Some(0), "{}", server.log());
+    let answer = answer.join().unwrap();
+    assert!(answer.contains("signature_missing"), "{answer}");
+    server.restart();
+    let api = server.api();
+    let token = api.admin().await.token;
+    let counts = api.get("/api/deliveries/counts", &token).await.expect(200);
+    assert_eq!(counts["refused"]["signature_missing"], 1);
 }
 
 /// Sends requests that name people and secrets, good ones and bad ones.

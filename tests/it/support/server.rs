@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -186,7 +187,12 @@ impl Server {
 
     /// What it wrote to stderr so far, over all its starts.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.database.folder.path().join(LOG)).unwrap()
+        std::fs::read_to_string(self.log_path()).unwrap()
+    }
+
+    /// Where that is written to.
+    pub fn log_path(&self) -> PathBuf {
+        self.database.folder.path().join(LOG)
     }
 }
 
