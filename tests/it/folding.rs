@@ -277,6 +277,30 @@ proptest! {
     }
 }
 
+/// Each move tells the whole proposal, and whoever has the link may go on moving it.
+#[test]
+fn a_long_history_keeps_its_beginning_and_its_end() {
+    let bookings = (1..=150_u32).map(|n| Booking {
+        old: (n > 1).then(|| n - 1),
+        ..Booking::new(n, EMAILS[0])
+    });
+    let story: Vec<Value> = bookings.map(|booking| booking.created()).collect();
+    let state = fold(&story);
+    let history = state[0]["proposals"][0]["history"].as_array().unwrap();
+    assert_eq!(
+        (history.len(), &history[0]["what"]),
+        (100, &json!("booked"))
+    );
+    let moved: Vec<&Value> = history[1..]
+        .iter()
+        .map(|entry| &entry["to"]["startTime"])
+        .collect();
+    assert!(moved.is_sorted_by_key(|time| time.as_str()));
+    assert_eq!(*moved[98], state[0]["proposals"][0]["startTime"]);
+    let backwards: Vec<Value> = story.into_iter().rev().collect();
+    assert_eq!(fold(&backwards), state);
+}
+
 /// Delivers through the real endpoint, so many at once, and answers what clients would see.
 async fn deliver_all(app: &TestApp, deliveries: &[Value], at_once: usize) -> Vec<Value> {
     let answers = deliveries.iter().map(|delivery| app.deliver(delivery));
