@@ -8,6 +8,9 @@ const MAX_BYTES: usize = 320;
 /// What stands around addresses and between them.
 const AROUND: [char; 11] = ['<', '>', '(', ')', '[', ']', ',', ';', ':', '\\', '"'];
 
+/// What may stand around an address in a sentence, and also within one.
+const QUOTES: [char; 8] = ['\'', '!', '?', '*', '“', '”', '‘', '’'];
+
 /// An address as it was typed, trimmed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(from = "String")]
@@ -53,7 +56,7 @@ impl Email {
     #[must_use]
     pub fn find(text: &str) -> Option<Self> {
         let words = text.split(|c: char| c.is_whitespace() || AROUND.contains(&c));
-        let mut words = words.map(|word| word.trim_end_matches('.'));
+        let mut words = words.map(|word| word.trim_matches(QUOTES).trim_end_matches('.'));
         words.find_map(Self::parse)
     }
 
@@ -96,6 +99,9 @@ mod tests {
             "mailto:ada@example.com",
             "You can write to ada@example.com, or bob@example.com.",
             "@ada: ada@example.com.",
+            "'ada@example.com'",
+            "ada@example.com!",
+            "Is it “ada@example.com”?",
         ] {
             let found = Email::find(text).unwrap();
             assert_eq!(found.as_str(), "ada@example.com", "{text}");
