@@ -15,7 +15,8 @@ use crate::domain::invitee::{
 use crate::domain::latest::{Latest, Stamp};
 use crate::domain::profile::{Name, Profile, Tracking};
 use crate::domain::text::{
-    NamePart, asks_for_company, asks_for_name, asks_for_phone, phone_in, split_name,
+    NamePart, asks_for_company, asks_for_email, asks_for_name, asks_for_phone, phone_in,
+    speaks_of_phone, split_name,
 };
 use crate::domain::world::Statement;
 
@@ -118,31 +119,32 @@ fn owned(text: Option<&Cow<'_, str>>) -> Option<String> {
 
 fn invitee_profile(payload: &Invitee<'_>, stamp: Stamp, tracking: &Tracking) -> Profile {
     let at = |value: String| Latest::new(stamp, value);
-    let company = payload
-        .questions_and_answers
-        .iter()
-        .find(|a| asks_for_company(&a.question));
     Profile {
         email: Email::parse(&payload.email).map(|email| Latest::new(stamp, email)),
         name: invitee_name(payload).map(|name| Latest::new(stamp, name)),
         phone: invitee_phone(payload).map(at),
-        company: company.map(|a| at(first_line(&a.answer))),
+        company: answered_company(&payload.questions_and_answers).map(at),
         timezone: owned(payload.timezone.as_ref()).map(at),
         tracking: (!tracking.is_empty()).then(|| Latest::new(stamp, tracking.clone())),
         last_booking_us: payload.created_at_us,
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim().to_owned()
+/// The first line of the answer to a question that asks for the company.
+fn answered_company(answers: &[WireAnswer<'_>]) -> Option<String> {
+    let mut asked = answers.iter().filter(|a| asks_for_company(&a.question));
+    asked.find_map(|a| Some(a.answer.trim().lines().next()?.trim().to_owned()))
+}
+
+fn trimmed(text: Option<&Cow<'_, str>>) -> Option<String> {
+    text.map(|text| text.trim().to_owned())
 }
 
 fn invitee_name(payload: &Invitee<'_>) -> Option<Name> {
     if payload.first_name.is_some() || payload.last_name.is_some() {
-        let first = owned(payload.first_name.as_ref());
         return Some(Name {
-            first,
-            last: owned(payload.last_name.as_ref()),
+            first: trimmed(payload.first_name.as_ref()),
+            last: trimmed(payload.last_name.as_ref()),
         });
     }
     Some(full_name(payload.name.as_deref()?))
@@ -151,7 +153,7 @@ fn invitee_name(payload: &Invitee<'_>) -> Option<Name> {
 /// A phone number may be in the reminder's number, in the location of a call the host makes, or
 /// in an answer. The location of a call the *invitee* makes is the host's number.
 fn invitee_phone(payload: &Invitee<'_>) -> Option<String> {
-    let reminder = payload.text_reminder_number.as_deref();
+    let reminder = payload.text_reminder_number.as_deref().map(str::trim);
     let location = payload
         .scheduled_event
         .as_ref()
@@ -168,13 +170,16 @@ fn invitee_phone(payload: &Invitee<'_>) -> Option<String> {
     found.map(str::to_owned)
 }
 
-/// An answer to a question that asks for a number, else one that is clearly a number.
+/// An answer to a question that asks for the invitee's number, else to one that speaks of one, else
+/// one that is clearly a number.
 fn answered_phone<'a>(answers: &'a [WireAnswer<'_>]) -> Option<&'a str> {
-    let asked = answers.iter().filter(|a| asks_for_phone(&a.question));
-    let mut asked = asked.filter_map(|a| phone_in(&a.answer, true));
-    asked
-        .next()
-        .or_else(|| answers.iter().find_map(|a| phone_in(&a.answer, false)))
+    let answered = |asks: fn(&str) -> bool, asked| {
+        let mut answers = answers.iter().filter(move |a| asks(&a.question));
+        answers.find_map(|a| phone_in(&a.answer, asked))
+    };
+    answered(asks_for_phone, true)
+        .or_else(|| answered(speaks_of_phone, true))
+        .or_else(|| answered(|_| true, false))
 }
 
 fn answer(wire: &WireAnswer<'_>) -> Answer {
@@ -267,15 +272,17 @@ fn no_show_marks(
     BTreeMap::from([(name, NoShowMark { order_us, at_us })])
 }
 
-/// The address among the answers: in one whose question speaks of mail, else one that is nothing
-/// but an address. Others may name somebody else's.
+/// The address among the answers: in one whose question asks for the invitee's, else for one whose
+/// question speaks of mail, else one that is nothing but an address. Others may name somebody
+/// else's.
 fn form_email(form: &RoutingForm<'_>) -> Option<Email> {
-    let mut asked = form
-        .answers
-        .iter()
-        .filter(|a| a.question.to_lowercase().contains("mail"));
-    let found = asked.find_map(|a| Email::find(&a.answer));
-    found.or_else(|| form.answers.iter().find_map(|a| Email::parse(&a.answer)))
+    let answered = |asks: fn(&str) -> bool| {
+        let mut answers = form.answers.iter().filter(move |a| asks(&a.question));
+        answers.find_map(|a| Email::find(&a.answer))
+    };
+    answered(asks_for_email)
+        .or_else(|| answered(|question| question.to_lowercase().contains("mail")))
+        .or_else(|| form.answers.iter().find_map(|a| Email::parse(&a.answer)))
 }
 
 fn form_profile(form: &RoutingForm<'_>, email: Email, envelope_us: Option<i64>) -> Profile {
@@ -290,13 +297,12 @@ fn form_profile(form: &RoutingForm<'_>, email: Email, envelope_us: Option<i64>) 
         rank: 0,
     };
     let at = |value: String| Latest::new(stamp, value);
-    let company = form.answers.iter().find(|a| asks_for_company(&a.question));
     let tracking = tracking(&form.tracking);
     Profile {
         email: Some(Latest::new(stamp, email)),
         name: form_name(form).map(|name| Latest::new(stamp, name)),
         phone: answered_phone(&form.answers).map(|phone| at(phone.to_owned())),
-        company: company.map(|a| at(first_line(&a.answer))),
+        company: answered_company(&form.answers).map(at),
         timezone: None,
         tracking: (!tracking.is_empty()).then(|| Latest::new(stamp, tracking)),
         last_booking_us: None,

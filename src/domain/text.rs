@@ -59,34 +59,129 @@ pub fn split_name(name: &str) -> (String, Option<String>) {
     }
 }
 
-/// Whether a form's question asks for a phone number, in English, French, German or Spanish.
+/// Whether a form's question speaks of a phone number, in English, French, German or Spanish.
+#[must_use]
+pub fn speaks_of_phone(question: &str) -> bool {
+    let key = search_key(question);
+    let words = [
+        "phone", "mobile", "telefon", "whatsapp", "portable", "handy", "movil",
+    ];
+    words.iter().any(|word| key.contains(word))
+}
+
+/// Whether a form's question asks for the invitee's own phone number, and for nothing else.
 #[must_use]
 pub fn asks_for_phone(question: &str) -> bool {
-    contains_any(
-        question,
-        &[
-            "phone", "mobile", "telefon", "whatsapp", "portable", "handy", "movil",
-        ],
+    matches!(
+        &*asked_for(question),
+        "phone"
+            | "phone number"
+            | "mobile"
+            | "mobile phone"
+            | "mobile number"
+            | "mobile phone number"
+            | "cell phone"
+            | "cell phone number"
+            | "telephone"
+            | "telephone number"
+            | "numero de telephone"
+            | "telefon"
+            | "telefonnummer"
+            | "handynummer"
+            | "mobilnummer"
+            | "telefono"
+            | "numero de telefono"
     )
 }
 
-/// Whether a form's question asks for the invitee's company.
+/// Whether a form's question asks for the invitee's own e-mail address, and for nothing else.
 #[must_use]
-pub fn asks_for_company(question: &str) -> bool {
-    contains_any(
-        question,
-        &[
-            "company",
-            "business name",
-            "organization",
-            "organisation",
-            "entreprise",
-            "societe",
-            "firma",
-            "empresa",
-        ],
+pub fn asks_for_email(question: &str) -> bool {
+    let key = asked_for(question).replace("e-mail", "email");
+    let key = ["work ", "business ", "company ", "professional "]
+        .iter()
+        .find_map(|which| key.strip_prefix(which))
+        .unwrap_or(&key);
+    matches!(
+        key,
+        "email"
+            | "email address"
+            | "mail"
+            | "email-adresse"
+            | "mailadresse"
+            | "adresse email"
+            | "adresse mail"
+            | "courriel"
+            | "correo"
+            | "correo electronico"
     )
 }
+
+/// Whether a form's question asks for the invitee's company, not for something about one.
+#[must_use]
+pub fn asks_for_company(question: &str) -> bool {
+    let key = asked_for(question);
+    let begins = [
+        "which company",
+        "what company",
+        "company name",
+        "business name",
+    ];
+    begins.iter().any(|begin| key.starts_with(begin))
+        || matches!(
+            &*key,
+            "company"
+                | "business"
+                | "employer"
+                | "organization"
+                | "organization name"
+                | "organisation"
+                | "organisation name"
+                | "entreprise"
+                | "societe"
+                | "firma"
+                | "firmenname"
+                | "unternehmen"
+                | "empresa"
+        )
+}
+
+/// What a question asks for, in the form of search and without the words around it: `company` of
+/// "What is the name of your company?".
+fn asked_for(question: &str) -> String {
+    let key = search_key(question);
+    let mut key = key.trim().trim_end_matches(['?', ':', '*', '.', ' ']);
+    while let Some(rest) = AROUND.iter().find_map(|word| key.strip_prefix(word)) {
+        key = rest;
+    }
+    key.to_owned()
+}
+
+/// What stands before that.
+const AROUND: [&str; 22] = [
+    "what is ",
+    "what's ",
+    "please enter ",
+    "please share ",
+    "enter ",
+    "the name of ",
+    "name of ",
+    "your ",
+    "the ",
+    "quel est ",
+    "quelle est ",
+    "le nom de ",
+    "nom de ",
+    "nom du ",
+    "votre ",
+    "l'",
+    "la ",
+    "name der ",
+    "ihre ",
+    "ihr ",
+    "nombre de ",
+    "su ",
+];
 
 /// Which part of a name a form's question asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,11 +225,6 @@ pub fn phone_in(answer: &str, asked: bool) -> Option<&str> {
         .all(|c| c.is_ascii_digit() || " +()-./\u{a0}".contains(c));
     let marked = asked || answer.starts_with('+');
     (plain && marked && (7..=15).contains(&digits)).then_some(answer)
-}
-
-fn contains_any(text: &str, words: &[&str]) -> bool {
-    let key = search_key(text);
-    words.iter().any(|word| key.contains(word))
 }
 
 #[cfg(test)]
@@ -188,12 +278,57 @@ mod tests {
 
     #[test]
     fn questions_are_recognized_in_several_languages() {
-        assert!(asks_for_phone("Numéro de téléphone portable"));
-        assert!(asks_for_company("Votre société ?"));
+        assert!(speaks_of_phone("Numéro de téléphone portable"));
+        for own in [
+            "Your phone number",
+            "Mobile number:",
+            "Téléphone",
+            "Telefonnummer *",
+        ] {
+            let own = own.replace("Téléphone", "Numéro de téléphone");
+            assert!(asks_for_phone(&own), "{own}");
+        }
+        assert!(!asks_for_phone("Phone number of your manager"));
+        for own in [
+            "Email",
+            "Your e-mail address",
+            "Work e-mail",
+            "Adresse e-mail",
+            "Correo electrónico",
+        ] {
+            assert!(asks_for_email(own), "{own}");
+        }
+        assert!(!asks_for_email("Referrer's email"));
         assert_eq!(
             asks_for_name("What is your first name?"),
             Some(NamePart::First)
         );
         assert_eq!(asks_for_name("Name of your dog"), None);
+    }
+
+    #[test]
+    fn a_question_about_a_company_does_not_ask_for_it() {
+        for asks in [
+            "Company",
+            "Company name *",
+            "What is the name of your business?",
+            "Which company are you with?",
+            "Your organisation:",
+            "Votre société ?",
+            "Nom de l'entreprise",
+            "Name der Firma",
+            "Nombre de la empresa",
+        ] {
+            assert!(asks_for_company(asks), "{asks}");
+        }
+        for other in [
+            "How did you hear about our company?",
+            "Company size",
+            "May our company contact you by e-mail?",
+            "What is your role at the company?",
+            "Company website",
+        ] {
+            assert!(!asks_for_company(other), "{other}");
+        }
     }
 }

@@ -267,6 +267,39 @@ on_both! {
         assert_eq!(app.all("/api/prospects").await.len(), 1);
     }
 
+    async fn what_stands_around_names_and_numbers_is_not_part_of_them(app: TestApp) {
+        let mut booked = Booking::new(1, "ada@example.com").created();
+        let payload = &mut booked["payload"];
+        payload["first_name"] = json!("Ada ");
+        payload["last_name"] = json!(" Lovelace");
+        payload["text_reminder_number"] = json!(" +1 404 555 0100 ");
+        let answer = |text: &str| json!([{ "question": "Company", "answer": text, "position": 0 }]);
+        payload["questions_and_answers"] = answer("\nACME Ltd\nLondon");
+        app.deliver(&booked).await.expect(200);
+        assert_eq!(found(&app, "ada lovelace").await, ["ada@example.com"]);
+        let prospect = app.all("/api/prospects").await.remove(0);
+        for (field, expected) in [("phone", "+1 404 555 0100"), ("company", "ACME Ltd")] {
+            assert_eq!(prospect[field], expected);
+        }
+        let mut again = Booking::new(2, "ada@example.com").created();
+        again["payload"]["questions_and_answers"] = answer("\n ");
+        app.deliver(&again).await.expect(200);
+        assert_eq!(app.all("/api/prospects").await[0]["company"], "ACME Ltd");
+    }
+
+    async fn an_answer_about_a_company_is_not_the_company(app: TestApp) {
+        let answers = |first: &str, second: &str| json!([
+            { "question": "How did you hear about our company?", "answer": first, "position": 0 },
+            { "question": "Company name", "answer": second, "position": 1 },
+        ]);
+        for (n, answers) in [(1, answers("Google", "ACME Ltd")), (2, answers("LinkedIn", ""))] {
+            let mut booked = Booking::new(n, "ada@example.com").created();
+            booked["payload"]["questions_and_answers"] = answers;
+            app.deliver(&booked).await.expect(200);
+            assert_eq!(app.all("/api/prospects").await[0]["company"], "ACME Ltd");
+        }
+    }
+
     async fn search_finds_parts_of_name_address_phone_and_company(app: TestApp) {
         for body in [
             json!({ "email": "a@one.example", "firstname": "Émile", "lastname": "Zola-Ñandú" }),
