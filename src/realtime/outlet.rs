@@ -14,6 +14,7 @@ use super::delivery::Stop;
 use super::exit::Exit;
 use super::flow::{self, Flow};
 use super::polls::{Polled, Polls};
+use super::request;
 use crate::net::Peer;
 
 /// How many packets a client gets between two of its polls. Twice as many, and those engineioxide
@@ -150,10 +151,18 @@ impl Outlet {
         if self.socket.transport_type() == TransportType::Websocket
             && let Some(polled) = self.polled.take()
         {
-            let begun_with = || self.socket.req_parts().extensions.get::<Peer>().cloned();
-            self.flow = polled.upgraded().or_else(begun_with).map(Flow::new);
+            let way = polled.upgraded().or_else(|| self.begun_with());
+            self.flow = way.map(Flow::new);
         }
         self.polled.is_some()
+    }
+
+    /// The connection of a WebSocket that its client began with. One that polled at first came by a
+    /// connection that anybody's requests may be on: a browser's, or a proxy's.
+    fn begun_with(&self) -> Option<Peer> {
+        let begun = self.socket.req_parts();
+        let peer = begun.extensions.get::<Peer>();
+        peer.filter(|_| !request::polls(&begun.uri)).cloned()
     }
 
     /// Whether its WebSocket has room for more bytes; a client that polls is asked by its polls.

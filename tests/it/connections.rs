@@ -12,6 +12,7 @@ use bookbell::calendly::signature::{SigningKey, sign};
 use bookbell::domain::clock::Clock;
 use bookbell::net::{self, Limits, Peer};
 use bookbell::realtime::Sockets;
+use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::app::{KEY, TestApp};
 use crate::support::payload::Booking;
-use crate::support::polling::Polling;
+use crate::support::polling::{Polling, say};
 use crate::support::scrape::Scrape;
 use crate::support::server::PATIENCE;
 
@@ -30,6 +31,7 @@ const SHORT: Duration = Duration::from_millis(400);
 /// The product behind the program's own accept loop, in this process.
 struct Site {
     app: TestApp,
+    sockets: Sockets,
     address: SocketAddr,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -64,6 +66,7 @@ impl Site {
         let serving = tokio::spawn(serving);
         Self {
             app,
+            sockets,
             address,
             stop,
             serving,
@@ -445,6 +448,31 @@ async fn who_is_given_up_is_counted_once() {
         ask(&mut site.connect().await, request).await;
         site.scrape().await.expect(&[(&cut("stuck"), n)]);
     }
+    site.end().await;
+}
+
+/// One thread, so that what is kept of the WebSocket is gone when its connection is.
+#[tokio::test]
+async fn who_left_by_a_websocket_has_no_other_connection_cut() {
+    let app = TestApp::sqlite().await;
+    let token = app.admin_token().to_owned();
+    let router = bookbell::http::router(app.app.clone());
+    let site = Site::serve_patiently(app, router, Limits::default(), PATIENCE).await;
+    let polling = Polling::connect(&format!("http://{}", site.address), &token).await;
+    let mut websocket = polling.probe().await;
+    websocket.next().await.unwrap().unwrap();
+    say(&mut websocket, "5").await;
+    let delivered_to = "bookbell_sockets{transport=\"websocket\"}";
+    site.until(delivered_to, |n| n >= 1.0).await;
+    say(&mut websocket, "41").await;
+    site.until(delivered_to, |n| n == 0.0).await;
+    websocket.close(None).await.unwrap();
+    site.until(KNOWN, |n| n <= 1.0).await;
+    // It waits for none that left any more.
+    site.sockets.drain(PATIENCE).await;
+    site.scrape()
+        .await
+        .expect(&[(KNOWN, 1.0), (&cut("stuck"), 0.0)]);
     site.end().await;
 }
 
