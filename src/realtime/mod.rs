@@ -44,7 +44,8 @@ const PING: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs
 /// How long a stranger may stay connected without authenticating.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How many strangers who poll there may be, as many as `net` allows connections of strangers.
+/// How many strangers who poll there may be, and of how many it is remembered how they came: as many
+/// as `net` allows connections of strangers.
 const STRANGERS: usize = 16_384;
 
 /// The largest message taken from a client, in bytes. Clients have little to say.
@@ -105,7 +106,7 @@ impl Sockets {
             io,
             layer,
             path: path.to_owned(),
-            polls: Arc::default(),
+            polls: Arc::new(Polls::new(strangers)),
             strangers: Strangers::new(strangers),
             exit,
             stop,

@@ -1,7 +1,7 @@
 //! When polling clients ask, the one sign that a connection's buffer was emptied, and where they
 //! go over to a WebSocket.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use axum::http::{Method, Request};
@@ -10,9 +10,6 @@ use tokio::sync::watch;
 
 use super::request::{client, polls};
 use crate::net::Peer;
-
-/// How many connections of each kind wait to be known.
-const WAITING: usize = 1024;
 
 /// A TCP connection by which a client came.
 #[derive(Debug, Clone)]
@@ -33,37 +30,56 @@ impl Way {
 #[derive(Debug)]
 struct GoesOn;
 
-/// The ways by which clients came before they were authenticated, by the client's id.
-#[derive(Debug, Default)]
-struct Waiting(VecDeque<(Sid, Way)>);
+/// The ways by which clients came before they were authenticated: the last so many.
+#[derive(Debug)]
+struct Waiting {
+    most: usize,
+    /// How many came so far.
+    came: u64,
+    /// Whose each is, by its number: the first comes first.
+    clients: BTreeMap<u64, Sid>,
+    ways: BTreeMap<(Sid, u64), Way>,
+}
 
 impl Waiting {
-    fn push(&mut self, id: Sid, way: Way) {
-        if self.0.len() == WAITING {
-            self.0.pop_front();
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            came: 0,
+            clients: BTreeMap::new(),
+            ways: BTreeMap::new(),
         }
-        self.0.push_back((id, way));
+    }
+
+    fn push(&mut self, client: Sid, way: Way) {
+        self.came += 1;
+        self.clients.insert(self.came, client);
+        self.ways.insert((client, self.came), way);
+        if self.clients.len() > self.most
+            && let Some((number, client)) = self.clients.pop_first()
+        {
+            self.ways.remove(&(client, number));
+        }
     }
 
     /// Lets a client's be known, and answers them.
     fn prove(&mut self, client: Sid) -> Vec<Way> {
+        let all = (client, 0)..=(client, u64::MAX);
         let mut its = Vec::new();
-        self.0.retain(|(id, way)| {
-            if *id == client {
-                way.peer.prove();
-                its.push(way.clone());
-            }
-            *id != client
-        });
+        for ((_, number), way) in self.ways.extract_if(all, |_, _| true) {
+            self.clients.remove(&number);
+            way.peer.prove();
+            its.push(way);
+        }
         its
     }
 }
 
 /// The polls of each connected client, counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Polls(Mutex<Clients>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Clients {
     polls: HashMap<Sid, Polling>,
     /// Connections that clients polled by. Apart from the others, which are fewer and needed more.
@@ -81,6 +97,15 @@ struct Polling {
 }
 
 impl Polls {
+    /// Remembers so many connections of each kind until they are known.
+    pub(super) fn new(waiting: usize) -> Self {
+        Self(Mutex::new(Clients {
+            polls: HashMap::new(),
+            polled: Waiting::new(waiting),
+            upgraded: Waiting::new(waiting),
+        }))
+    }
+
     /// Counts a request that is a poll of a known connection, and lets it be known by whichever
     /// TCP connection it comes. What is no id is not kept: it may be as long as a head.
     pub(super) fn note<B>(&self, request: &mut Request<B>) {
@@ -210,7 +235,7 @@ mod tests {
 
     #[test]
     fn only_polls_of_a_known_connection_count() {
-        let polls = Arc::new(Polls::default());
+        let polls = Arc::new(Polls::new(100));
         let mut polled = polls.watch(sid());
         polls.note(&mut ask("GET", "polling", CLIENT));
         assert_eq!(polled.count(), 1);
@@ -235,7 +260,7 @@ mod tests {
 
     #[test]
     fn connections_that_came_before_the_client_was_authenticated_are_known_then() {
-        let polls = Arc::new(Polls::default());
+        let polls = Arc::new(Polls::new(100));
         let (polled, _) = came(&polls, "polling", CLIENT);
         let (upgraded, _goes_on) = came(&polls, "websocket", CLIENT);
         let (other, _) = came(&polls, "polling", "aaaaaaaaaaaaaaab");
@@ -246,8 +271,40 @@ mod tests {
     }
 
     #[test]
+    fn as_many_wait_to_be_known_as_there_may_be_strangers() {
+        const MOST: usize = 2000;
+        let first = |others: usize| {
+            let polls = Arc::new(Polls::new(MOST));
+            let (polled, _) = came(&polls, "polling", CLIENT);
+            let (upgraded, _goes_on) = came(&polls, "websocket", CLIENT);
+            for n in 0..others {
+                let other = format!("{n:016}");
+                came(&polls, "polling", &other);
+                came(&polls, "websocket", &other);
+            }
+            let found = polls.watch(sid()).upgraded().is_some();
+            (polled.is_known(), upgraded.is_known(), found)
+        };
+        assert_eq!(first(MOST - 1), (true, true, true));
+        assert_eq!(first(MOST), (false, false, false));
+    }
+
+    #[test]
+    fn who_is_known_makes_room_for_those_who_wait() {
+        let polls = Arc::new(Polls::new(1));
+        for n in 0..3 {
+            let other = format!("{n:016}");
+            let (peer, _) = came(&polls, "polling", &other);
+            polls.watch(other.parse().unwrap());
+            assert!(peer.is_known());
+        }
+        let clients = polls.lock();
+        assert!(clients.polled.ways.is_empty() && clients.polled.clients.is_empty());
+    }
+
+    #[test]
     fn a_client_goes_over_to_the_first_connection_that_goes_on() {
-        let polls = Arc::new(Polls::default());
+        let polls = Arc::new(Polls::new(100));
         let (_, refused) = came(&polls, "websocket", CLIENT);
         let watched = polls.watch(sid());
         let (used, goes_on) = came(&polls, "websocket", CLIENT);
@@ -261,16 +318,16 @@ mod tests {
 
     #[test]
     fn what_is_no_id_is_not_kept() {
-        let polls = Polls::default();
+        let polls = Polls::new(100);
         let long = "a".repeat(60_000);
         for id in ["", "abc", "aaaaaaaaaaaaaaa!", &long] {
             came(&polls, "polling", id);
             came(&polls, "websocket", id);
         }
         let clients = polls.lock();
-        assert!(clients.polled.0.is_empty() && clients.upgraded.0.is_empty());
+        assert!(clients.polled.ways.is_empty() && clients.upgraded.ways.is_empty());
         drop(clients);
         came(&polls, "polling", CLIENT);
-        assert_eq!(polls.lock().polled.0.len(), 1);
+        assert_eq!(polls.lock().polled.ways.len(), 1);
     }
 }
