@@ -326,9 +326,11 @@ fn is_near(address: &IpAddr) -> bool {
     }
 }
 
-/// The last hop: what comes before it, the client may have written itself.
+/// The last hop, with or without a port: what comes before it, the client may have written itself.
 fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     let mut lines = headers.get_all("x-forwarded-for").iter();
     let last = lines.next_back()?.to_str().ok()?.rsplit(',').next()?;
-    last.trim().parse().ok()
+    let last = last.trim();
+    let with_port = || Some(last.parse::<SocketAddr>().ok()?.ip());
+    last.parse().ok().or_else(with_port)
 }

@@ -374,7 +374,10 @@ on_both! {
                 by(n, format!("8.8.8.{near}")).await.problem(401, "invalid_credentials");
             }
             by(20, format!("8.8.8.{near}")).await.problem(429, "too_many_attempts");
-            by(21, format!("8.8.4.{near}")).await.problem(401, "invalid_credentials");
+            by(21, format!("8.8.8.{near}:1024")).await.problem(429, "too_many_attempts");
+            by(22, format!("8.8.4.{near}")).await.problem(401, "invalid_credentials");
+            by(23, format!("8.8.4.{near}:1024")).await.problem(401, "invalid_credentials");
+            by(24, format!("[2001:db8::{near}]:1024")).await.problem(401, "invalid_credentials");
         }
     }
 
