@@ -224,6 +224,24 @@ fn every_file_says_what_it_owns() {
 }
 
 #[test]
+fn what_the_tests_of_libraries_can_do_without_is_where_they_say() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/libraries.rs");
+    for item in std::fs::read_to_string(tests).unwrap().split("\n\n") {
+        let comment = item.lines().filter(|line| line.starts_with("/// "));
+        let comment = comment.collect::<Vec<_>>().join("\n");
+        let quoted = comment.split('`').skip(1).step_by(2);
+        let (files, names): (Vec<_>, Vec<_>) = quoted.partition(|text| text.contains('/'));
+        let files: String = files.iter().map(|file| code(&root().join(file))).collect();
+        // What has a path is of the library.
+        for name in names.iter().filter(|name| !name.contains("::")) {
+            let defined = [format!("fn {name}("), format!("const {name}:")];
+            let found = defined.iter().any(|defined| files.contains(defined));
+            assert!(found, "{name}: {comment}");
+        }
+    }
+}
+
+#[test]
 fn both_databases_have_the_same_migrations() {
     let names = |engine: &str| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

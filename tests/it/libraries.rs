@@ -65,7 +65,7 @@ async fn client(bare: &Bare) -> WebSocketStream<TcpStream> {
     stuck::websocket(stuck::narrow(&bare.url).await, "").await
 }
 
-/// `realtime/delivery.rs`: `put` tries again, `BETWEEN_POLLS` and `wait_for_poll` keep away from it.
+/// `realtime/outlet.rs`: `put` tries again, `BETWEEN_POLLS` and `wait_for_poll` keep away from it.
 #[tokio::test]
 async fn what_does_not_fit_a_buffer_of_packets_is_refused() {
     let mut bare = Bare::start(|io| io).await;
@@ -96,7 +96,7 @@ async fn what_waits_for_a_client_is_not_bounded_in_bytes() {
     }
 }
 
-/// `UNACKNOWLEDGED` in `net/accept.rs`, `part` in `realtime/delivery.rs`, and the limit of time
+/// `UNACKNOWLEDGED` in `net/accept.rs`, `part` in `realtime/outlet.rs`, and the limit of time
 /// around `SocketIo::close`.
 #[tokio::test]
 async fn who_reads_nothing_is_never_let_go_and_holds_up_the_end() {
@@ -139,7 +139,7 @@ async fn what_an_answer_to_a_poll_has_no_room_for_is_lost_on_the_way_to_a_websoc
     assert_eq!(next, Message::text(expected), "b is lost");
 }
 
-/// `wait_for_poll` in `realtime/delivery.rs`.
+/// `wait_for_poll` in `realtime/outlet.rs`.
 #[tokio::test]
 async fn who_has_a_full_buffer_cannot_go_over_to_a_websocket() {
     let mut bare = Bare::start(|io| io).await;
@@ -152,7 +152,7 @@ async fn who_has_a_full_buffer_cannot_go_over_to_a_websocket() {
     assert_eq!(polling.poll().await, "6");
 }
 
-/// `realtime/exit.rs`, and `part` in `realtime/delivery.rs`.
+/// `realtime/exit.rs`, and `part` in `realtime/outlet.rs`.
 #[tokio::test]
 async fn a_connection_outlives_its_socket() {
     let (often, soon) = (Duration::from_millis(50), Duration::from_secs(1));
