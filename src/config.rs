@@ -9,16 +9,17 @@ use crate::calendly::signature::SigningKey;
 use crate::domain::email::Email;
 use crate::domain::secret::Secret;
 use crate::domain::user_edit::PASSWORD;
-use crate::realtime::FIXED_PATH;
+use crate::realtime::{FIXED_PATH, is_within};
 
 /// The shortest secret for tokens, in bytes: as long as the hash it keys (RFC 7518, 3.2).
 const SECRET_BYTES: usize = 32;
 
-/// Paths that are not for sockets, but for [`FIXED_PATH`].
+/// Paths of the program's own: these, and what is below them, are not for sockets, but for
+/// [`FIXED_PATH`].
 const TAKEN: [&str; 7] = [
-    "/api/",
-    "/webhooks/",
-    "/assets/",
+    "/api",
+    "/webhooks",
+    "/assets",
     "/healthz",
     "/readyz",
     "/docs",
@@ -371,26 +372,21 @@ fn cors_origins(list: Option<&str>) -> Result<Vec<HeaderValue>, InvalidSetting> 
         .collect()
 }
 
-fn is_below(path: &str, other: &str) -> bool {
-    let rest = path.strip_prefix(other.trim_end_matches('/'));
-    rest.is_some_and(|rest| rest.starts_with('/'))
-}
-
 fn socket_path(text: &str) -> Result<String, InvalidSetting> {
+    let refuse = |message| Err(invalid("BOOKBELL_SOCKET_PATH", message));
     let path = text.trim_end_matches('/');
     let plain = path
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
-    // The library takes this path and all below it, so that it may be neither above one nor below.
-    let overlaps = |taken: &&str| taken.starts_with(path) || is_below(path, taken);
-    let taken = path != FIXED_PATH && TAKEN.iter().any(overlaps);
-    if path.starts_with('/') && !taken && plain && !path.contains("//") {
-        return Ok(path.to_owned());
+    if !path.starts_with('/') || !plain || path.contains("//") {
+        return refuse(format!("`{text}` is not a path such as /socket.io"));
     }
-    Err(invalid(
-        "BOOKBELL_SOCKET_PATH",
-        format!("`{text}` is not a path such as /socket.io"),
-    ))
+    match TAKEN.iter().find(|taken| is_within(path, taken)) {
+        Some(taken) if path != FIXED_PATH => refuse(format!(
+            "`{text}` is, or is below, {taken}, a path of the program's own"
+        )),
+        _ => Ok(path.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -399,8 +395,33 @@ mod tests {
 
     #[test]
     fn a_path_of_sockets_beside_those_that_are_taken_is_taken_as_it_is() {
-        for path in ["/socket.io", "/api/socketio", "/live/ring", "/metrics-live"] {
+        for path in [
+            "/socket.io",
+            "/api/socketio",
+            "/live/ring",
+            "/metrics-live",
+            "/metric",
+            "/a",
+        ] {
             assert_eq!(socket_path(path).unwrap(), path);
+        }
+    }
+
+    #[test]
+    fn a_path_of_sockets_that_is_taken_is_refused_with_what_has_it() {
+        let said = |path: &str| socket_path(path).unwrap_err().to_string();
+        for (path, taken) in [
+            ("/api", "/api"),
+            ("/api/auth", "/api"),
+            ("/api/socketio/live", "/api"),
+            ("/webhooks/", "/webhooks"),
+            ("/metrics/live", "/metrics"),
+        ] {
+            let named = format!("below, {taken}, a path of the program's own");
+            assert!(said(path).contains(&named), "{}", said(path));
+        }
+        for path in ["/", "", "no-slash", "/a//b", "/a?b"] {
+            assert!(said(path).contains("is not a path"), "{}", said(path));
         }
     }
 }

@@ -37,6 +37,12 @@ use strangers::Strangers;
 /// The path that always works, beside the configured one.
 pub(crate) const FIXED_PATH: &str = "/api/socketio";
 
+/// Whether a path is this one, or below it: so does engineioxide 0.17.9 tell what is its own.
+pub(crate) fn is_within(path: &str, this: &str) -> bool {
+    let rest = path.strip_prefix(this);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// How often a client is asked whether it is there, and how long it has to answer. Together
 /// they bound how long a dead one is kept.
 const PING: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(10));
@@ -156,7 +162,7 @@ impl Sockets {
         if let Some(uri) = self.configured(request.uri()) {
             *request.uri_mut() = uri;
         }
-        if !request.uri().path().starts_with(&self.path) {
+        if !is_within(request.uri().path(), &self.path) {
             return Ok(request);
         }
         self.polls.note(&mut request);
@@ -171,10 +177,10 @@ impl Sockets {
 
     /// Where a request to the fixed path is to go.
     fn configured(&self, uri: &Uri) -> Option<Uri> {
-        let rest = uri.path().strip_prefix(FIXED_PATH)?;
-        if self.path == FIXED_PATH || !(rest.is_empty() || rest.starts_with('/')) {
+        if self.path == FIXED_PATH || !is_within(uri.path(), FIXED_PATH) {
             return None;
         }
+        let rest = uri.path().strip_prefix(FIXED_PATH)?;
         let query = uri.query().map(|query| format!("?{query}"));
         let query = query.unwrap_or_default();
         format!("{}{rest}{query}", self.path).parse().ok()

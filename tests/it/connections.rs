@@ -378,6 +378,8 @@ async fn strangers_who_poll_are_not_more_than_there_may_be() {
     begin_until(&mut stream, 503).await;
     // Other requests by the same connection are none of this.
     assert_eq!(ask(&mut stream, &site.booking(1)).await, Some(200));
+    let beside = b"GET /socket.io-admin?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_eq!(ask(&mut stream, beside).await, Some(404));
     // Their time is over soon.
     begin_until(&mut stream, 200).await;
     site.end().await;
