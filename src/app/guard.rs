@@ -1,6 +1,7 @@
 //! Slows the guessing of passwords, for each account and for each address.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,7 +20,8 @@ const LONGEST_MS: i64 = 60_000;
 /// Failures are forgotten after this long without another, in milliseconds.
 const FORGET_MS: i64 = 15 * 60_000;
 
-/// How many accounts and addresses are remembered at most, in two generations.
+/// How many accounts and addresses are remembered at most, in two generations, and from how many
+/// addresses accounts were signed in to.
 const REMEMBERED: usize = 50_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,14 +31,6 @@ enum Key {
 }
 
 impl Key {
-    /// An IPv6 address counts as its network of 64 bits, because one line has all of that.
-    fn address(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        })
-    }
-
     fn free(&self) -> u32 {
         match self {
             Self::Account(_) => ACCOUNT_FREE,
@@ -63,34 +57,64 @@ impl Failures {
     }
 }
 
-/// What is remembered. Once half of what may be is new, the half before it goes: nobody ever has
-/// to look through all.
-#[derive(Debug, Default)]
-struct Memory {
-    recent: HashMap<Key, Failures>,
-    before: HashMap<Key, Failures>,
+/// What is remembered of one kind. Once half of what may be is new, the half before it goes: nobody
+/// ever has to look through all.
+#[derive(Debug)]
+struct Generations<K, V> {
+    recent: HashMap<K, V>,
+    before: HashMap<K, V>,
 }
 
-impl Memory {
-    fn get(&self, key: &Key) -> Option<Failures> {
+impl<K, V> Default for Generations<K, V> {
+    fn default() -> Self {
+        Self {
+            recent: HashMap::new(),
+            before: HashMap::new(),
+        }
+    }
+}
+
+impl<K: Eq + Hash, V: Copy> Generations<K, V> {
+    fn get(&self, key: &K) -> Option<V> {
         let past = self.recent.get(key).or_else(|| self.before.get(key));
         past.copied()
     }
 
-    fn put(&mut self, key: Key, failures: Failures) {
+    fn put(&mut self, key: K, value: V) {
         if self.recent.len() >= REMEMBERED / 2 {
             self.before = std::mem::take(&mut self.recent);
         }
-        self.recent.insert(key, failures);
+        self.recent.insert(key, value);
     }
 
-    fn remove(&mut self, key: &Key) {
+    fn remove(&mut self, key: &K) {
         self.recent.remove(key);
         self.before.remove(key);
     }
 }
 
-/// Remembers failed attempts to sign in, on this node.
+#[derive(Debug, Default)]
+struct Memory {
+    failures: Generations<Key, Failures>,
+    /// The addresses from which accounts were signed in to.
+    signed_in: Generations<(String, IpAddr), ()>,
+}
+
+impl Memory {
+    /// What an attempt counts for. One from where its account was signed in to before does not for
+    /// the account: who guesses at that from elsewhere must not keep its owner out.
+    fn keys(&self, email_key: &str, address: Option<IpAddr>) -> impl Iterator<Item = Key> + use<> {
+        let account = email_key.to_owned();
+        let at_home = address.is_some_and(|address| {
+            let home = (account.clone(), address);
+            self.signed_in.get(&home).is_some()
+        });
+        let account = (!at_home).then_some(Key::Account(account));
+        account.into_iter().chain(address.map(Key::Address))
+    }
+}
+
+/// Remembers attempts to sign in, on this node.
 #[derive(Debug, Default)]
 pub struct Guard {
     memory: Mutex<Memory>,
@@ -102,10 +126,11 @@ impl Guard {
     /// # Errors
     /// [`Error::TooManyAttempts`] with the seconds to wait, whether or not the password is right.
     pub fn attempt(&self, email_key: &str, address: Option<IpAddr>, now_ms: i64) -> Result<()> {
+        let address = address.map(network);
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = keys(email_key, address);
+        let keys = memory.keys(email_key, address);
         let past = keys.map(|key| {
-            let past = memory.get(&key);
+            let past = memory.failures.get(&key);
             let past = past.filter(|past| now_ms - past.last_ms < FORGET_MS);
             (key, past)
         });
@@ -123,32 +148,39 @@ impl Guard {
                 count: past.map_or(0, |past| past.count).saturating_add(1),
                 last_ms: now_ms,
             };
-            memory.put(key, failures);
+            memory.failures.put(key, failures);
         }
         Ok(())
     }
 
-    /// Forgets what an account did wrong before it got it right. Its address is only given back
-    /// this attempt: whoever has one account must not guess at others for free.
+    /// Forgets what an account did wrong before it got it right, where that counted. Its address is
+    /// only given back this attempt: whoever has one account must not guess at others for free.
     pub fn succeeded(&self, email_key: &str, address: Option<IpAddr>) {
+        let address = address.map(network);
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in keys(email_key, address) {
+        for key in memory.keys(email_key, address) {
             let before = match key {
-                Key::Address(_) => memory.get(&key),
+                Key::Address(_) => memory.failures.get(&key),
                 Key::Account(_) => None,
             };
-            memory.remove(&key);
+            memory.failures.remove(&key);
             if let Some(before) = before.filter(|before| before.count > 1) {
                 let count = before.count - 1;
-                memory.put(key, Failures { count, ..before });
+                memory.failures.put(key, Failures { count, ..before });
             }
+        }
+        if let Some(address) = address {
+            memory.signed_in.put((email_key.to_owned(), address), ());
         }
     }
 }
 
-fn keys(email_key: &str, address: Option<IpAddr>) -> impl Iterator<Item = Key> + use<> {
-    let account = Key::Account(email_key.to_owned());
-    std::iter::once(account).chain(address.map(Key::address))
+/// An IPv6 address counts as its network of 64 bits, because one line has all of that.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
 }
 
 #[cfg(test)]
@@ -213,7 +245,8 @@ mod tests {
             assert!(attempt(n));
         }
         let memory = guard.memory.lock().unwrap();
-        assert!(memory.recent.len() + memory.before.len() <= REMEMBERED);
+        let failures = &memory.failures;
+        assert!(failures.recent.len() + failures.before.len() <= REMEMBERED);
         drop(memory);
         // The last half is remembered as it should be.
         for n in REMEMBERED * 3 / 2..REMEMBERED * 2 {
@@ -230,11 +263,29 @@ mod tests {
             assert_eq!(wait(&guard, "a@b", [10, 0, 0, 1], now_ms), None);
         }
         guard.succeeded("a@b", Some(IpAddr::from([10, 0, 0, 1])));
-        assert_eq!(wait(&guard, "a@b", [10, 0, 0, 1], now_ms), None);
-        for _ in 0..4 {
-            wait(&guard, "a@b", [10, 0, 0, 1], now_ms);
+        for _ in 0..5 {
+            assert_eq!(wait(&guard, "a@b", [10, 0, 0, 2], now_ms), None);
         }
-        assert!(wait(&guard, "a@b", [10, 0, 0, 1], now_ms).is_some());
-        assert_eq!(wait(&guard, "a@b", [10, 0, 0, 1], now_ms + FORGET_MS), None);
+        assert!(wait(&guard, "a@b", [10, 0, 0, 2], now_ms).is_some());
+        assert_eq!(wait(&guard, "a@b", [10, 0, 0, 2], now_ms + FORGET_MS), None);
+    }
+
+    #[test]
+    fn where_an_account_was_signed_in_to_only_the_address_is_slowed() {
+        let guard = Guard::default();
+        let address = |host: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host);
+        assert_eq!(wait(&guard, "ada@example.com", address(1), 0), None);
+        guard.succeeded("ada@example.com", Some(address(1).into()));
+        for n in 0..5 {
+            assert_eq!(wait(&guard, "ada@example.com", [10, 0, 0, n], 0), None);
+            assert_eq!(wait(&guard, "bob@example.com", [10, 0, 1, n], 0), None);
+        }
+        // No other account is at home there.
+        assert_eq!(wait(&guard, "bob@example.com", address(2), 0), Some(1));
+        for _ in 0..20 {
+            assert_eq!(wait(&guard, "ada@example.com", address(2), 0), None);
+        }
+        assert_eq!(wait(&guard, "ada@example.com", address(2), 0), Some(1));
+        assert_eq!(wait(&guard, "ada@example.com", [10, 0, 0, 9], 0), Some(1));
     }
 }

@@ -56,15 +56,27 @@ async fn guess_from(app: &TestApp, email: &str, address: [u8; 4]) -> Reply {
 
 /// A wrong guess by way of others, as each line of `X-Forwarded-For` has it.
 async fn guess_by(app: &TestApp, email: &str, peer: [u8; 4], forwarded: &[&str]) -> Reply {
-    let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::from(peer)), 40_000);
-    let body = json!({ "email": email, "password": "a wrong password" }).to_string();
-    let mut request = Request::post("/api/auth/login")
-        .header("content-type", "application/json")
-        .extension(ConnectInfo(peer));
+    let mut request = login_request(email, "a wrong password", peer);
     for line in forwarded {
-        request = request.header("x-forwarded-for", *line);
+        let line = line.parse().unwrap();
+        request.headers_mut().append("x-forwarded-for", line);
     }
-    app.request(request.body(Body::from(body)).unwrap()).await
+    app.request(request).await
+}
+
+/// The admin signs in from an address.
+async fn admin_from(app: &TestApp, address: [u8; 4]) -> Reply {
+    app.request(login_request(ADMIN.0, ADMIN.1, address)).await
+}
+
+fn login_request(email: &str, password: &str, peer: [u8; 4]) -> Request<Body> {
+    let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::from(peer)), 40_000);
+    let body = json!({ "email": email, "password": password }).to_string();
+    Request::post("/api/auth/login")
+        .header("content-type", "application/json")
+        .extension(ConnectInfo(peer))
+        .body(Body::from(body))
+        .unwrap()
 }
 
 fn text(value: &Value) -> String {
@@ -339,6 +351,19 @@ on_both! {
         app.advance_ms(2000);
         login(&app, ADMIN.0, ADMIN.1).await.expect(200);
         login(&app, ADMIN.0, "a wrong password").await.problem(401, "invalid_credentials");
+    }
+
+    async fn who_guesses_keeps_nobody_out_of_where_they_signed_in_before(app: TestApp) {
+        let (home, other) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+        admin_from(&app, home).await.expect(200);
+        for n in 0..5 {
+            let guess = guess_from(&app, ADMIN.0, [10, 0, 1, n]).await;
+            guess.problem(401, "invalid_credentials");
+        }
+        admin_from(&app, other).await.problem(429, "too_many_attempts");
+        admin_from(&app, home).await.expect(200);
+        // Which forgives nothing that was guessed elsewhere.
+        admin_from(&app, other).await.problem(429, "too_many_attempts");
     }
 
     async fn guessing_from_an_address_is_slowed_whatever_the_accounts(app: TestApp) {
