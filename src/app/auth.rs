@@ -241,7 +241,7 @@ impl App {
     /// answer.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] `invalid_credentials`, [`Error::TooManyAttempts`].
+    /// [`Error::Unauthenticated`] `invalid_credentials`, [`Error::TooManyAttempts`], [`Error::Busy`].
     pub async fn login(
         &self,
         email: &str,
@@ -249,11 +249,13 @@ impl App {
         address: Option<IpAddr>,
     ) -> Result<SignedIn> {
         let email_key = email.trim().to_lowercase();
+        // First, because who is turned away has not guessed.
+        let place = self.passwords.take_place()?;
         self.guard.attempt(&email_key, address, self.now_ms())?;
         let found =
             store::users::password_hash(&mut self.store.read().await?.db(), &email_key).await?;
         let hash = found.as_ref().map(|(_, hash)| hash.clone());
-        let right = self.passwords.verify(password, hash).await?;
+        let right = place.verify(password, hash).await?;
         let Some((id, hash)) = found.filter(|_| right) else {
             return Err(Error::Unauthenticated("invalid_credentials"));
         };

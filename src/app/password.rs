@@ -5,12 +5,16 @@ use std::sync::{Arc, LazyLock};
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Error, Result};
 
 /// How many hashes are computed at once: each takes 19 MiB and a core.
 const AT_ONCE: usize = 2;
+
+/// How many passwords wait to be verified at most, which is what anybody may ask for: about a
+/// second's work. Whoever comes then is turned away at once, or all would wait longer and longer.
+const PLACES: usize = 64;
 
 /// What an unknown account's password is compared with, so that its answer takes as long.
 static NOBODY: LazyLock<String> =
@@ -25,12 +29,14 @@ pub(super) fn warm_up() {
 #[derive(Debug)]
 pub struct Passwords {
     turn: Arc<Semaphore>,
+    places: Semaphore,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         Self {
             turn: Arc::new(Semaphore::new(AT_ONCE)),
+            places: Semaphore::new(PLACES),
         }
     }
 }
@@ -45,11 +51,50 @@ impl Passwords {
         hashed.map_err(|error| Error::Internal(error.to_string().into()))
     }
 
+    /// A place among those whose password is to be verified.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when all are taken.
+    pub fn take_place(&self) -> Result<Place<'_>> {
+        let taken = self.places.try_acquire().map_err(|_| Error::Busy)?;
+        Ok(Place {
+            passwords: self,
+            _taken: taken,
+        })
+    }
+
+    /// Computes on a thread of its own. The turn ends with the work, also when nobody waits for it
+    /// any more: a client that hangs up does not end what it began.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let turn = turn.expect("it is never closed");
+        let working = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        working
+            .await
+            .map_err(|error| Error::Internal(Box::new(error)))
+    }
+}
+
+/// A place among those whose password is to be verified.
+#[derive(Debug)]
+pub struct Place<'a> {
+    passwords: &'a Passwords,
+    _taken: SemaphorePermit<'a>,
+}
+
+impl Place<'_> {
     /// Whether a password is the one that was hashed; `None` takes as long and is never so.
     ///
     /// # Errors
     /// [`Error::Internal`] when the computation was cut off.
-    pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool> {
+    pub async fn verify(self, password: String, hash: Option<String>) -> Result<bool> {
         let verify = move || {
             let known = hash.is_some();
             let hash = hash.unwrap_or_else(|| NOBODY.clone());
@@ -61,25 +106,7 @@ impl Passwords {
             });
             known && same
         };
-        self.in_turn(verify).await
-    }
-
-    /// Computes on a thread of its own. The turn ends with the work, also when nobody waits for it
-    /// any more: a client that hangs up does not end what it began.
-    async fn in_turn<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T> {
-        let turn = Arc::clone(&self.turn).acquire_owned().await;
-        let turn = turn.map_err(|_| Error::Busy)?;
-        let working = tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop(turn);
-            done
-        });
-        working
-            .await
-            .map_err(|error| Error::Internal(Box::new(error)))
+        self.passwords.in_turn(verify).await
     }
 }
 

@@ -418,6 +418,27 @@ on_both! {
         }
     }
 
+    async fn who_comes_when_too_many_sign_in_is_turned_away_and_has_not_guessed(app: TestApp) {
+        let late = "late@example.com";
+        let crowd = (0..64).map(|n| format!("{n}@example.com"));
+        let all = crowd.chain(std::iter::repeat_n(late.to_owned(), 6));
+        let guesses = all.map(|email| {
+            let app = &app;
+            async move { login(app, &email, "a wrong password").await }
+        });
+        let replies = futures_util::future::join_all(guesses).await;
+        let (crowd, turned_away) = replies.split_at(64);
+        for reply in crowd {
+            reply.problem(401, "invalid_credentials");
+        }
+        for reply in turned_away {
+            reply.problem(503, "busy");
+        }
+        for _ in 0..5 {
+            login(&app, late, "a wrong password").await.problem(401, "invalid_credentials");
+        }
+    }
+
     async fn many_guesses_at_once_do_not_slip_through(app: TestApp) {
         let guesses = (0..12).map(|_| login(&app, "nobody@example.com", "a wrong password"));
         let replies = futures_util::future::join_all(guesses).await;
