@@ -20,7 +20,7 @@ use crate::store;
 pub const KEPT: usize = 1000;
 
 /// How long whoever wants to read them waits for those that are not yet written.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -29,24 +29,13 @@ struct Waiting {
     counts: BTreeMap<&'static str, i64>,
 }
 
-impl Waiting {
-    fn put_back(&mut self, older: Self) {
-        for (code, n) in older.counts {
-            *self.counts.entry(code).or_default() += n;
-        }
-        let room = KEPT - self.requests.len();
-        for request in older.requests.into_iter().rev().take(room) {
-            self.requests.push_front(request);
-        }
-    }
-}
-
 /// Refused requests that are not yet written.
 #[derive(Debug, Default)]
 pub struct Refusals {
     waiting: Mutex<Waiting>,
-    /// Whoever finds nothing waiting is to know that all of it is written, not being written.
-    writing: tokio::sync::Mutex<()>,
+    /// Those that are being written, until it is known that they are. Whoever finds none is to know
+    /// that all are written.
+    writing: tokio::sync::Mutex<Option<Waiting>>,
 }
 
 impl Refusals {
@@ -95,31 +84,28 @@ impl App {
     /// Writes the refused requests that wait, and forgets those too many.
     ///
     /// # Errors
-    /// When the database fails. They are kept for the next time, as many as ever wait, unless they
-    /// turn out to be written.
+    /// When the database fails. They are kept for the next time.
     pub async fn flush_refusals(&self) -> Result<()> {
-        let _writing = self.refusals.writing.lock().await;
-        let mut waiting = {
-            let mut waiting = self.refusals.lock();
-            std::mem::take(&mut *waiting)
-        };
-        if waiting.counts.is_empty() {
-            return Ok(());
-        }
-        let written = self.write_refusals(&waiting).await;
-        if let Err(error) = &written {
-            if matches!(error, store::Error::Conflict(_)) {
-                // The answer to their commit was lost.
-                waiting.requests.clear();
+        let mut writing = self.refusals.writing.lock().await;
+        // Those that failed before by themselves, because they may have been written all the same;
+        // and what waits, but not all that comes meanwhile.
+        for _ in 0..2 {
+            if writing.is_none() {
+                let next = std::mem::take(&mut *self.refusals.lock());
+                *writing = Some(next).filter(|next| !next.counts.is_empty());
             }
-            self.refusals.lock().put_back(waiting);
+            let Some(batch) = &*writing else { break };
+            match self.write_refusals(batch).await {
+                // The answer to their commit was lost.
+                Ok(()) | Err(store::Error::Conflict(_)) => *writing = None,
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(written?)
+        Ok(())
     }
 
     /// As [`App::flush_refusals`] for somebody who wants to read them, and can do without those
-    /// that cannot be written soon. Goes to its end also when whoever waits for it goes away: what it
-    /// has taken out would be gone.
+    /// that cannot be written soon.
     pub(super) async fn show_refusals(self: &Arc<Self>) {
         let app = Arc::clone(self);
         let flushing = tokio::spawn(async move {

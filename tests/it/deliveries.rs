@@ -356,20 +356,22 @@ on_both! {
         assert_eq!(counts.expect(200)["refused"]["signature_missing"], 1);
     }
 
-    async fn refusals_whose_commit_was_not_answered_hold_up_no_others(app: TestApp) {
-        let refused = async || {
-            refuse(&app, 1).await;
-            let listed = app.get("/api/deliveries?status=rejected").await;
-            listed.expect(200)["total"].clone()
-        };
-        assert_eq!(refused().await, 1);
-        // What says that its ids are taken is said of others here, and to the same end.
+    async fn refusals_that_turn_out_to_be_written_count_once_and_hold_up_no_others(app: TestApp) {
+        refuse(&app, 1).await;
+        app.app.flush_refusals().await.unwrap();
+        app.database.execute("ALTER TABLE refusal_count RENAME TO gone").await;
+        refuse(&app, 1).await;
+        app.app.flush_refusals().await.unwrap_err();
+        let other = app.post_webhook("/webhooks/calendly", Some("x"), b"{}".to_vec()).await;
+        other.problem(401, "signature_malformed");
+        app.database.execute("ALTER TABLE gone RENAME TO refusal_count").await;
+        // What would be said of their ids, had only the answer to their commit been lost.
         app.database.execute("CREATE UNIQUE INDEX taken ON delivery (reason)").await;
-        assert_eq!(refused().await, 1);
-        app.database.execute("DROP INDEX taken").await;
-        assert_eq!(refused().await, 2);
+        app.app.flush_refusals().await.unwrap();
         let counts = app.get("/api/deliveries/counts").await.expect(200);
-        assert_eq!(counts["refused"]["signature_missing"], 3);
+        let once = json!({ "signature_missing": 1, "signature_malformed": 1, "signature_mismatch": 0 });
+        assert_eq!(counts["refused"], once);
+        assert_eq!(counts["byStatus"]["rejected"], 2);
     }
 
     async fn the_last_1000_refused_requests_are_kept_and_all_are_counted(app: TestApp) {
