@@ -11,10 +11,6 @@ use super::proposal::{
 use super::time::UtcMs;
 use super::user::Directory;
 
-/// How many entries a history has at most, the first and the last ones: each move tells all of it,
-/// and whoever has the link may move a booking again and again.
-const HISTORY: usize = 100;
-
 /// Orders the invitees of one chain from the first booking to the last. Links decide; where they
 /// say nothing, or contradict themselves, the time of booking does, then the URI. Invitees only
 /// named by others take part, so that a link through a missing delivery still counts.
@@ -191,9 +187,6 @@ fn history(chain: &[(&InviteeUri, &InviteeFacts)], decisions: &[Decision]) -> Ve
     }
     entries.extend(decisions.iter().map(HistoryEntry::from));
     entries.sort_by_key(|entry| entry.at);
-    if entries.len() > HISTORY {
-        entries.drain(1..=entries.len() - HISTORY);
-    }
     entries
 }
 

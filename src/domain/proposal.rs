@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::ids::Id;
 use super::invitee::{Answer, InviteeUri, Location};
@@ -242,12 +242,26 @@ pub struct Appointment {
     pub cancellation: Option<ProposalCancellation>,
     /// The no-show mark.
     pub no_show: Option<NoShow>,
-    /// Everything that happened to it, oldest first.
+    /// Everything that happened to it, oldest first. Clients see the beginning and the end.
+    #[serde(serialize_with = "beginning_and_end")]
     pub history: Vec<HistoryEntry>,
     /// Cancels the booking, for whoever holds it.
     pub cancel_url: Option<String>,
     /// Moves the booking, for whoever holds it.
     pub reschedule_url: Option<String>,
+}
+
+/// How many entries of a history clients see at most: each move tells all they see of it, and
+/// whoever has the link may move a booking again and again.
+const HISTORY: usize = 100;
+
+fn beginning_and_end<S: Serializer>(
+    history: &[HistoryEntry],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let left_out = history.len().saturating_sub(HISTORY);
+    let (beginning, rest) = history.split_at(history.len().min(1));
+    serializer.collect_seq(beginning.iter().chain(&rest[left_out..]))
 }
 
 /// A proposal as it is kept.
