@@ -24,6 +24,8 @@ on_each_database![
     what_was_moved_to_new_users_keeps_its_ids,
     hosts_that_became_users_later_are_rebuilt,
     whoever_was_described_otherwise_keeps_its_bookings,
+    an_address_that_was_somebody_elses_before_is_whose_it_was_then,
+    a_long_history_with_decisions_is_rebuilt,
     what_people_did_is_told_apart_from_differences,
     a_user_that_was_deleted_makes_no_difference,
     who_knows_the_old_log_is_told_to_reload,
@@ -560,6 +562,53 @@ async fn hosts_that_became_users_later_are_rebuilt(database: Database) {
         known(&again.all("/api/proposals").await[0]),
         [true, true, false]
     );
+}
+
+async fn an_address_that_was_somebody_elses_before_is_whose_it_was_then(database: Database) {
+    let app = TestApp::on(database).await;
+    let (second, _) = app.member("team-old@example.com", None).await;
+    let (first, _) = app.member("team@example.com", None).await;
+    for (user, email) in [(&first, "ada@example.com"), (&second, "team@example.com")] {
+        let path = format!("/api/users/{user}");
+        app.patch(&path, &json!({ "email": email }))
+            .await
+            .expect(200);
+    }
+    app.advance_ms(1000);
+    let booking = Booking::new(1, "noor@example.com");
+    let booking = booking.host("https://x.example/t", "team@example.com");
+    let booking = booking.host("https://x.example/a", "ada@example.com");
+    app.deliver(&booking.created()).await.expect(200);
+    assert_eq!(app.all("/api/prospects").await[0]["ownerId"], json!(second));
+    let into = Database::sqlite();
+    rebuilt(&app.database, &into);
+    let again = TestApp::on(into).await;
+    assert_eq!(
+        again.all("/api/prospects").await[0]["ownerId"],
+        json!(second)
+    );
+}
+
+async fn a_long_history_with_decisions_is_rebuilt(database: Database) {
+    let app = TestApp::on(database).await;
+    let moved = async |numbers: std::ops::RangeInclusive<u32>| {
+        for n in numbers {
+            let mut booking = Booking::new(n, "noor@example.com");
+            booking.old = (n > 1).then(|| n - 1);
+            app.deliver(&booking.created()).await.expect(200);
+        }
+        app.all("/api/proposals").await.remove(0)
+    };
+    let proposal = moved(1..=60).await;
+    let path = format!(
+        "/api/proposals/{}/accept",
+        proposal["appointmentId"].as_str().unwrap()
+    );
+    app.post(&path, &json!({})).await.expect(200);
+    moved(61..=110).await;
+    let accepted = app.post(&path, &json!({})).await.expect(200);
+    assert_eq!(accepted["history"].as_array().unwrap().len(), 100);
+    rebuilt(&app.database, &Database::sqlite());
 }
 
 async fn whoever_was_described_otherwise_keeps_its_bookings(database: Database) {

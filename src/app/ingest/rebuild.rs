@@ -92,7 +92,8 @@ impl Source {
             } = described.clone();
             (user.id.clone(), email, calendly_user_uri)
         };
-        Directory::new(known.chain(late).map(described))
+        // Of two who were described alike at different times, who was so then comes last and counts.
+        Directory::new(late.chain(known).map(described))
     }
 
     async fn turns(&mut self, db: &mut Db<'_>, deliveries: &[Delivery]) -> Result<Vec<Turn>> {
