@@ -136,9 +136,13 @@ impl Disk {
 /// # Errors
 /// [`super::Error::Database`].
 pub(super) fn sync_log(path: &Path) -> Result<()> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let synced = match File::open(log) {
+    let synced = path.canonicalize().and_then(|path| {
+        // SQLite keeps it beside the file itself, not beside a link to it.
+        let mut log = path.into_os_string();
+        log.push("-wal");
+        File::open(log)
+    });
+    let synced = match synced {
         Ok(log) => log.sync_data(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
