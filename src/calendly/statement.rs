@@ -16,7 +16,7 @@ use crate::domain::latest::{Latest, Stamp};
 use crate::domain::profile::{Name, Profile, Tracking};
 use crate::domain::text::{
     NamePart, asks_for_company, asks_for_email, asks_for_name, asks_for_phone, phone_in,
-    speaks_of_phone, split_name,
+    speaks_of_company, speaks_of_phone, split_name,
 };
 use crate::domain::world::Statement;
 
@@ -130,10 +130,14 @@ fn invitee_profile(payload: &Invitee<'_>, stamp: Stamp, tracking: &Tracking) -> 
     }
 }
 
-/// The first line of the answer to a question that asks for the company.
+/// The first line of the answer to a question that asks for the company, else to one that speaks of
+/// it.
 fn answered_company(answers: &[WireAnswer<'_>]) -> Option<String> {
-    let mut asked = answers.iter().filter(|a| asks_for_company(&a.question));
-    asked.find_map(|a| Some(a.answer.trim().lines().next()?.trim().to_owned()))
+    let answered = |asks: fn(&str) -> bool| {
+        let mut answers = answers.iter().filter(move |a| asks(&a.question));
+        answers.find_map(|a| Some(a.answer.trim().lines().next()?.trim().to_owned()))
+    };
+    answered(asks_for_company).or_else(|| answered(speaks_of_company))
 }
 
 fn trimmed(text: Option<&Cow<'_, str>>) -> Option<String> {

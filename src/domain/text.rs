@@ -146,6 +146,69 @@ pub fn asks_for_company(question: &str) -> bool {
         )
 }
 
+/// Whether a form's question speaks of a company, and of nothing else that could be told of one.
+#[must_use]
+pub fn speaks_of_company(question: &str) -> bool {
+    let key = search_key(question);
+    let company = [
+        "company",
+        "organization",
+        "organisation",
+        "entreprise",
+        "societe",
+        "firma",
+        "unternehmen",
+        "empresa",
+    ];
+    let mut words = key.split(|c: char| !c.is_alphanumeric());
+    company.iter().any(|word| key.contains(word)) && !words.any(|word| ELSE.contains(&word))
+}
+
+/// How large a company is, what one does there, how to reach it, what one thinks or knows of ours.
+const ELSE: [&str; 41] = [
+    "size",
+    "how",
+    "why",
+    "when",
+    "where",
+    "website",
+    "url",
+    "role",
+    "title",
+    "position",
+    "industry",
+    "sector",
+    "email",
+    "mail",
+    "phone",
+    "address",
+    "about",
+    "our",
+    "may",
+    "do",
+    "does",
+    "number",
+    "employees",
+    "revenue",
+    "type",
+    "describe",
+    "taille",
+    "combien",
+    "comment",
+    "notre",
+    "site",
+    "grosse",
+    "mitarbeiter",
+    "branche",
+    "wie",
+    "unser",
+    "unsere",
+    "tamano",
+    "cuantos",
+    "como",
+    "nuestra",
+];
+
 /// What a question asks for, in the form of search and without the words around it: `company` of
 /// "What is the name of your company?".
 fn asked_for(question: &str) -> String {
@@ -328,7 +391,21 @@ mod tests {
             "What is your role at the company?",
             "Company website",
         ] {
-            assert!(!asks_for_company(other), "{other}");
+            assert!(
+                !asks_for_company(other) && !speaks_of_company(other),
+                "{other}"
+            );
+        }
+        for speaks in [
+            "Company (optional)",
+            "Company / Organization",
+            "Organization / Company name",
+            "Please provide your company name",
+            "Your company's name",
+            "Which organization are you with?",
+            "Unternehmen / Firma",
+        ] {
+            assert!(speaks_of_company(speaks), "{speaks}");
         }
     }
 }
