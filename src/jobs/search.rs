@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::app::error::chain;
 use crate::app::{App, Error, Result};
 
-/// After each step deliveries have the database for themselves, so many times as long as it took.
+/// After each step deliveries have the database for themselves, so many times as long as it took,
+/// but no longer than [`LONG`].
 const REST: u32 = 12;
 
 /// The shortest rest until events are indexed again, in which more come together, and the longest,

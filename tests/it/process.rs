@@ -345,8 +345,13 @@ async fn what_is_refused_while_it_stops_is_counted(database: Database) {
     let mut server = Server::start_to_restart(database);
     let address = server.url.trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&address).unwrap();
-    let head = b"POST /webhooks/calendly HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{";
+    let head = b"POST /webhooks/calendly HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\
+        Expect: 100-continue\r\n\r\n";
     stream.write_all(head).unwrap();
+    // It says so once it has begun to read the body.
+    let mut begun = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut begun).unwrap();
+    stream.write_all(b"{").unwrap();
     let answer = std::thread::spawn({
         let log = server.log_path();
         move || {
