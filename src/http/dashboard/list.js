@@ -167,6 +167,10 @@ export class List {
 
   /** Asks for the first page again and makes the list say the same: for records that no event tells of. */
   async refresh() {
+    if (this.state.value === 'failed') {
+      await this.load();
+      return;
+    }
     const [load, version] = [this.#load, this.version.peek()];
     const { body } = await read(`${this.#path}?${this.#query}`);
     // What has changed the list meanwhile may be newer than this answer.

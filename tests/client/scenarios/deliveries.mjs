@@ -53,6 +53,27 @@ export async function deliveries(browser) {
   await anna.getByTestId("filter-verdict").selectOption("processed");
   await sees(anna, "a full list", async () => (await verdicts()).length > 0, true);
   await pour(() => sees(anna, "the newest", async () => (await rowCount(anna)) > 20, true));
+
+  step("the tail goes on after an answer that failed");
+  await failOnce(anna);
+  await desk.post(booking(5_000));
+  const { body: { total } } = await desk.call("GET", "/api/deliveries?status=processed&limit=1");
+  await sees(anna, "the newest too", () => rowCount(anna), total + 1);
+}
+
+/** The next page of the tail is wholly new, so that the list starts over; and then it gets no answer. */
+async function failOnce(page) {
+  let asked = 0;
+  const tail = "**/api/deliveries?*";
+  await page.route(tail, async (route) => {
+    asked += 1;
+    if (asked > 2) return route.continue();
+    if (asked === 2) return route.abort();
+    const response = await route.fetch();
+    const body = await response.json();
+    return route.fulfill({ response, json: { ...body, items: body.items.map((one) => ({ ...one, id: `other-${one.id}` })) } });
+  });
+  await sees(page, "a question without an answer", () => asked >= 2, true);
 }
 
 /** Notes from now on what a screen reader is told: each new piece of the region that it reads. */

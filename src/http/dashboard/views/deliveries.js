@@ -65,7 +65,7 @@ function useDeliveries(status, event, following) {
       clearTimeout(soon);
       soon = 0;
       poll = setTimeout(ask, POLL_MS);
-      if (!document.hidden && list.state.value === 'ready') list.refresh().catch(() => {});
+      if (!document.hidden && list.state.value !== 'loading') list.refresh().catch(() => {});
     };
     poll = setTimeout(ask, POLL_MS);
     // Not put off by what follows: while bookings pour in, the tail must go on too.
