@@ -1,4 +1,4 @@
-// For everybody: axe in each view, by keyboard alone, in French.
+// For everybody: axe in each view, on a phone, by keyboard alone, in French.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -37,6 +37,7 @@ export async function access(browser) {
     await page.locator("[data-testid=prospect]").first().waitFor();
     await axe(page, "#/prospects on a phone");
   }
+  await phone(browser);
   await keyboard(browser);
   await french(browser);
 }
@@ -48,6 +49,18 @@ async function axe(page, where) {
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   const brief = violations.map(({ id, help, nodes }) => ({ id, help, nodes: nodes.slice(0, 3).map((node) => `${node.html.slice(0, 160)} ${node.any[0]?.message ?? ""}`) }));
   assert.deepEqual(brief, [], where);
+}
+
+async function phone(browser) {
+  step("on a phone the page is as wide as the screen");
+  const page = await open(browser, { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
+  await signIn(page, desk);
+  for (const view of ["prospects", "agenda", "deliveries"]) {
+    await goTo(page, `#/${view}`);
+    await page.locator(`.view-${view} select`).first().waitFor();
+    const { width, nav } = await page.evaluate(() => ({ width: document.documentElement.scrollWidth, nav: document.querySelector(".nav").getBoundingClientRect().bottom - visualViewport.height }));
+    assert.ok(width <= 390 && nav <= 0, `${view}: ${width} px wide, and the navigation ends ${nav} px below the screen`);
+  }
 }
 
 async function keyboard(browser) {
