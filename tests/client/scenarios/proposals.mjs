@@ -1,14 +1,15 @@
 // Proposals: answered, put away, and marked.
 import assert from "node:assert/strict";
-import { booking, live, sees } from "../desk.mjs";
+import { booking, live, sees, signIn } from "../desk.mjs";
 import { card, colleague, desk, fixtures, goTo, open, step } from "../stage.mjs";
+
+const titled = (n, name, times = {}) => desk.post(booking(n, { scheduled_event: { ...booking(n).payload.scheduled_event, name, ...times } }));
 
 export async function proposals(browser) {
   const [anna, ben] = [await colleague(browser), await colleague(browser)];
   const tab = await open(anna.context());
   await live(tab);
   await goTo(ben, "#/agenda");
-  const titled = (n, title) => desk.post(booking(n, { scheduled_event: { ...booking(n).payload.scheduled_event, name: title } }));
   await titled(1, "First call");
   await titled(2, "Second call");
   const line = (title) => ben.getByTestId("agenda").getByTestId("proposal").filter({ hasText: title });
@@ -49,4 +50,27 @@ export async function proposals(browser) {
   const time = await line("Call 5").locator(".line-time").innerText();
   assert.match(time, /^\d\d:\d\d[–-]\d\d:\d\d\s+(\S+, )?.*America\/New York$/s, time);
   await line("Call 5").getByText("zoom.us").waitFor();
+  await midnight(browser);
+}
+
+async function midnight(browser) {
+  step("at midnight tomorrow becomes today, and today past");
+  for (const day of [10, 11]) await titled(day, `On the ${day}th`, { start_time: `2031-03-${day}T10:00:00Z`, end_time: `2031-03-${day}T10:30:00Z` });
+  const context = await browser.newContext({ locale: "en-GB", timezoneId: "Europe/Paris" });
+  await context.clock.install({ time: "2031-03-10T22:58:00Z" });
+  const page = await open(context);
+  await signIn(page, desk);
+  await goTo(page, "#/agenda");
+  const days = () => page.locator(".day").evaluateAll((sections) => sections.map((one) => [one.querySelector("h2").innerText, one.querySelector("h3").innerText]));
+  await sees(page, "two days", days, [["Today", "On the 10th"], ["Tomorrow", "On the 11th"]]);
+  await page.clock.fastForward("03:00");
+  await sees(page, "one day", days, [["Today", "On the 11th"]]);
+  await page.getByRole("button", { name: "Past" }).click();
+  await sees(page, "the day that ended", async () => (await days())[0], ["Yesterday", "On the 10th"]);
+
+  step("what has no time has no day");
+  await titled(12, "Some time", { start_time: null, end_time: null });
+  await titled(13, "On the 9th", { start_time: "2031-03-09T10:00:00Z", end_time: "2031-03-09T10:30:00Z" });
+  await sees(page, "the days before", async () => (await days()).slice(0, 2), [["Yesterday", "On the 10th"], ["Sunday 9 March", "On the 9th"]]);
+  assert.equal(await page.getByTestId("agenda").getByText("Some time").count(), 0);
 }

@@ -5,7 +5,7 @@ import { useItem } from '../focus.js';
 import { dayKey, dayName, slot, VIEWER_ZONE, zoneName } from '../format.js';
 import { t, word } from '../i18n.js';
 import { idOfProposal, List } from '../list.js';
-import { go, href } from '../store.js';
+import { go, href, minute } from '../store.js';
 import { watch } from '../sync.js';
 import { html, Select, Sentinel, Text } from '../ui.js';
 import { Answer, Marks, Theirs, Where, Why, With } from './proposal-parts.js';
@@ -28,7 +28,7 @@ export function Agenda() {
     <div class="agenda-list" data-testid="agenda">
       ${list.state.value === 'ready' && days.length === 0 && html`<p class="empty-list">${t(past ? 'agenda.none_past' : 'agenda.none')}</p>`}
       ${days.map(([key, proposals]) => html`<section key=${key} class="day" aria-labelledby=${`day-${key}`}>
-        <h2 id=${`day-${key}`}>${key === '' ? t('no_time') : dayName(proposals[0].startTime)}</h2>
+        <h2 id=${`day-${key}`}>${dayName(proposals[0].startTime)}</h2>
         <ul>${proposals.map((proposal) => html`<${Line} key=${proposal.appointmentId} proposal=${proposal} fresh=${list.fresh.has(proposal.appointmentId)} />`)}</ul>
       </section>`)}
       ${list.hasMore && html`<${Sentinel} seen=${() => list.more().catch(() => {})} />`}
@@ -36,16 +36,18 @@ export function Agenda() {
   </section>`;
 }
 
-/** Upcoming begins with today, so that a meeting one is in does not vanish. */
+/** Upcoming begins with today, so that a meeting one is in does not vanish. What has no time is in neither. */
 function useAgenda(past, status) {
+  // At midnight it is another list.
+  const day = dayKey(minute.value);
   const list = useMemo(() => {
     const now = new Date();
     const today = new Date(now.getFullYear(), now.getMonth(), now.getDate()).toISOString();
     const query = new URLSearchParams({ sort: past ? '-startTime' : 'startTime', limit: '100', [past ? 'to' : 'from']: today });
     if (status) query.set('status', status);
-    const wanted = ({ startTime, status: has }) => (past ? (startTime ?? '') < today : (startTime ?? '') >= today) && (!status || has === status);
+    const wanted = ({ startTime, status: has }) => startTime && past === (startTime < today) && (!status || has === status);
     return new List({ kind: 'proposal', path: '/api/proposals', query, wanted, idOf: idOfProposal });
-  }, [past, status]);
+  }, [past, status, day]);
   useEffect(() => watch(list), [list]);
   list.version.value;
   return list;
@@ -54,7 +56,7 @@ function useAgenda(past, status) {
 function byDay(proposals) {
   const days = new Map();
   for (const proposal of proposals) {
-    const key = proposal.startTime ? dayKey(proposal.startTime) : '';
+    const key = dayKey(proposal.startTime);
     days.set(key, [...(days.get(key) ?? []), proposal]);
   }
   return [...days];
