@@ -221,7 +221,7 @@ function sleep(ms) {
 }
 
 /** The server said no for good, as against "not now". */
-function isRefusal(error) {
+export function isRefusal(error) {
   return error instanceof ApiError && error.status < 500 && error.status !== 408 && error.status !== 429;
 }
 

@@ -1,6 +1,7 @@
 // The prospects that proposals name by id, and the users that own records: looked up once, kept true by events.
 
 import { signal } from '@preact/signals';
+import { isRefusal } from './api.js';
 import { findListed, onEvents, untilItWorks } from './sync.js';
 import { read } from './session.js';
 import { isAdmin, user } from './store.js';
@@ -34,12 +35,16 @@ async function lookUp() {
   if (running >= 4 || waiting.length === 0) return;
   running += 1;
   const id = waiting.pop();
-  try {
-    const { body } = await read(`/api/prospects/${encodeURIComponent(id)}`);
-    remember(body);
-  } catch {
-    // The booking is shown without a name.
-  }
+  const me = user.peek();
+  await untilItWorks(async () => {
+    try {
+      const { body } = await read(`/api/prospects/${encodeURIComponent(id)}`);
+      remember(body);
+    } catch (error) {
+      // Else the booking is shown without a name.
+      if (!isRefusal(error)) throw error;
+    }
+  }, () => user.peek() === me);
   running -= 1;
   lookUp();
 }

@@ -3,7 +3,8 @@
 import { useEffect, useState } from 'preact/hooks';
 import { explain, t } from '../i18n.js';
 import { read, write } from '../session.js';
-import { isAdmin } from '../store.js';
+import { counts, isAdmin } from '../store.js';
+import { untilItWorks } from '../sync.js';
 import { toast } from '../toasts.js';
 import { Button, Copy, html, Icon, isSample } from '../ui.js';
 
@@ -17,8 +18,15 @@ function Setup() {
   const [setup, setSetup] = useState(null);
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
-  // A server without this endpoint can still be told where it listens.
-  useEffect(() => { read('/api/setup').then(({ body }) => setSetup(body), () => setSetup({ webhookUrl: `${location.origin}/webhooks/calendly`, old: true })); }, []);
+  // With each connection comes another count, and a server that was started again may have a key.
+  useEffect(() => {
+    let wanted = true;
+    untilItWorks(async () => {
+      const { body } = await read('/api/setup');
+      if (wanted) setSetup(body);
+    }, () => wanted);
+    return () => { wanted = false; };
+  }, [counts.value]);
   const ring = async () => {
     setBusy(true);
     setError(null);
@@ -33,12 +41,12 @@ function Setup() {
   if (!setup) return null;
   const keyless = setup.signingKeys === 0;
   return html`<ol class="todo">
-    <li data-done=${String(!keyless)}><h2>${t('first.key')}</h2><p>${t(keyless ? 'first.key.long' : 'first.key.done', { n: setup.signingKeys ?? 1 })}</p>
+    <li data-done=${String(!keyless)}><h2>${t('first.key')}</h2><p>${t(keyless ? 'first.key.long' : 'first.key.done', { n: setup.signingKeys })}</p>
       ${keyless && html`<${Copy} text="BOOKBELL_CALENDLY_SIGNING_KEYS=$(openssl rand -hex 32) bookbell serve" label=${t('first.key.copy')} />`}</li>
     <li><h2>${t('first.url')}</h2><p>${t('first.url.long')}</p><${Copy} text=${setup.webhookUrl} label=${t('first.url.copy')} testid="webhook-url" /></li>
-    ${!setup.old && html`<li><h2>${t('first.sample')}</h2><p>${t('first.sample.long')}</p>
+    <li><h2>${t('first.sample')}</h2><p>${t('first.sample.long')}</p>
       <${Button} kind="primary" icon="bell" label=${t('first.sample.send')} busy=${busy} data-action="sample" onClick=${ring} />
-      <p class="error" role="alert">${error && explain(error)}</p></li>`}
+      <p class="error" role="alert">${error && explain(error)}</p></li>
   </ol>`;
 }
 

@@ -1,6 +1,7 @@
 // One prospect: everything known, its bookings with their history, and what one can do about it.
 
 import { useEffect, useMemo, useState } from 'preact/hooks';
+import { isRefusal } from '../api.js';
 import { didMyself } from '../arrivals.js';
 import { PROSPECT_STATUSES } from '../filter.js';
 import { usePanel } from '../focus.js';
@@ -12,7 +13,7 @@ import { remember, userName } from '../people.js';
 import { markRead } from '../read.js';
 import { read, write } from '../session.js';
 import { go, isAdmin } from '../store.js';
-import { generation, onEvents, show, watch } from '../sync.js';
+import { generation, onEvents, show, untilItWorks, watch } from '../sync.js';
 import { toast } from '../toasts.js';
 import { Ago, Button, Dialog, html, isSample, Place, SampleTag, Select, Text } from '../ui.js';
 import { Answer, Marks, When, Where, Why } from './proposal-parts.js';
@@ -58,12 +59,20 @@ function useProspect(id) {
     return { record: body, etag };
   };
   useEffect(() => {
-    reload().catch((error) => setState((old) => ({ ...old, error, gone: error.status === 404 })));
-    return onEvents((events) => events.forEach(({ name, payload }) => {
+    let wanted = true;
+    untilItWorks(() => reload().catch((error) => {
+      setState((old) => ({ ...old, error, gone: error.status === 404 }));
+      if (!isRefusal(error)) throw error;
+    }), () => wanted);
+    const stop = onEvents((events) => events.forEach(({ name, payload }) => {
       if (payload.id !== id) return;
       if (name === 'prospect:deleted') setState((old) => ({ ...old, gone: true }));
       else if (name.startsWith('prospect:')) take(payload, null);
     }));
+    return () => {
+      wanted = false;
+      stop();
+    };
   }, [id, generation.value]);
   return { ...state, take, reload };
 }
