@@ -61,6 +61,21 @@ async function phone(browser) {
     const { width, nav } = await page.evaluate(() => ({ width: document.documentElement.scrollWidth, nav: document.querySelector(".nav").getBoundingClientRect().bottom - visualViewport.height }));
     assert.ok(width <= 390 && nav <= 0, `${view}: ${width} px wide, and the navigation ends ${nav} px below the screen`);
   }
+
+  step("and lying on its side it shows the whole list");
+  await page.setViewportSize({ width: 568, height: 320 });
+  for (const [view, rows] of [["prospects", "prospect"], ["deliveries", "delivery"]]) {
+    await goTo(page, `#/${view}`);
+    await page.getByTestId(rows).first().waitFor();
+    const ends = () => page.evaluate((testid) => {
+      for (const box of [document.getElementById("content"), document.querySelector(".tbody")]) box.scrollTop = box.scrollHeight;
+      const last = [...document.querySelectorAll(`[data-testid=${testid}]`)].sort((a, b) => a.ariaRowIndex - b.ariaRowIndex).at(-1);
+      const [{ top, bottom }, nav, bar] = [last, document.querySelector(".nav"), document.querySelector(".bar")].map((one) => one.getBoundingClientRect());
+      return { row: last.ariaRowIndex, seen: top >= bar.bottom && bottom <= nav.top };
+    }, rows);
+    const count = await page.locator(".table").getAttribute("aria-rowcount");
+    await sees(page, `the last row of ${view}`, ends, { row: count, seen: true });
+  }
 }
 
 async function keyboard(browser) {
