@@ -223,6 +223,8 @@ function useRowKeys({ list, idOf, height, box, skip, focused, setFocused, select
 function focusRow(box, id) {
   const row = box?.querySelector(`[data-id="${CSS.escape(id)}"]`);
   row?.focus({ preventScroll: true });
+  // What stands at the head of the box takes some of its height, and on a low screen the box may be out of sight.
+  row?.scrollIntoView({ block: 'nearest' });
   return Boolean(row);
 }
 

@@ -90,7 +90,15 @@ async function keyboard(browser) {
   await press("Enter");
   await live(page);
   await page.locator("[data-testid=prospect]").first().waitFor();
-  await press("j");
+  for (const height of [400, 900]) {
+    await page.setViewportSize({ width: 1440, height });
+    await press("Home", ...Array(13).fill("j"));
+    await sees(page, `the row that one is in, ${height} px high`, () => page.evaluate(() => {
+      const [row, box] = [document.activeElement, document.querySelector(".tbody")].map((node) => node.getBoundingClientRect());
+      return document.activeElement.ariaRowIndex === "15" && row.top >= box.top && row.bottom <= Math.min(box.bottom, innerHeight);
+    }), true);
+  }
+  await press("Home", "j");
   await focus("[data-testid=prospect]");
   const first = await page.evaluate(() => document.activeElement.dataset.id);
   await press("j");
