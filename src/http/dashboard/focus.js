@@ -26,16 +26,16 @@ export function useItem() {
   return item;
 }
 
-/** For the `ref` of what one presses in an item: when it goes, or becomes something else, the item gets the focus. */
-export function usePartOfItem() {
+/** For the `ref` of what one presses in something: when it goes, or becomes something else, the whole gets the focus. */
+export function usePartOf(selector) {
   const part = useRef(null);
   // As it is before this drawing.
-  const item = holdsFocus(part.current) ? part.current.closest('li') : null;
+  const whole = holdsFocus(part.current) ? part.current.closest(selector) : null;
   useLayoutEffect(() => {
-    if (item && !holdsFocus(item)) item.focus();
+    if (whole && !holdsFocus(whole)) whole.focus();
   });
   useLayoutEffect(() => () => {
-    if (holdsFocus(part.current)) part.current.closest('li').focus();
+    if (holdsFocus(part.current)) part.current.closest(selector).focus();
   }, []);
   return part;
 }

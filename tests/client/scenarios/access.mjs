@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { live, sees, signIn } from "../desk.mjs";
+import { booking, live, sees, signIn } from "../desk.mjs";
 import { desk, fixtures, goTo, open, step } from "../stage.mjs";
 
 export async function access(browser) {
@@ -83,6 +83,9 @@ async function keyboard(browser) {
   const page = await open(browser);
   const press = async (...keys) => { for (const key of keys) await page.keyboard.press(key); };
   const focus = (selector) => sees(page, `the focus at ${selector}`, () => page.evaluate((wanted) => document.activeElement.matches(wanted), selector), true);
+  const tabTo = async (selector) => {
+    for (let i = 0; i < 60 && !(await page.evaluate((wanted) => document.activeElement.matches(wanted), selector)); i += 1) await press("Tab");
+  };
   await focus("input[name=email]");
   await page.keyboard.type(desk.email);
   await press("Tab");
@@ -115,6 +118,23 @@ async function keyboard(browser) {
   await page.keyboard.type("Renamed");
   await press("Enter");
   await sees(page, "the new name", async () => (await page.getByTestId("panel-name").innerText()).startsWith("Renamed"), true);
+  await focus("[data-testid=panel]");
+  await press("e");
+  await focus("input[name=firstname]");
+  await press("Escape");
+  await focus("[data-testid=panel]");
+  await press("e");
+  await focus("input[name=firstname]");
+  await desk.call("PATCH", `/api/prospects/${first}`, { company: "Meanwhile" });
+  page.expected = /status of 412/;
+  await press("Control+A");
+  await page.keyboard.type("Clash");
+  await press("Enter");
+  await focus("[data-testid=conflict] h3");
+  await tabTo("[data-action=resolve]");
+  await press("Enter");
+  await sees(page, "what was chosen", async () => (await page.getByTestId("panel-name").innerText()).startsWith("Clash"), true);
+  await focus("[data-testid=panel]");
   await press("Escape");
   await sees(page, "no panel", () => page.getByTestId("panel").count(), 0);
   await press("n");
@@ -125,16 +145,19 @@ async function keyboard(browser) {
   await focus("[data-testid=search]");
   await page.keyboard.type("tomoe");
   await sees(page, "one row", () => page.locator("[data-testid=prospect]").count(), 1);
-  await press("Escape", "Escape");
+  await tabTo(".choices button");
+  await press("Enter");
+  await focus("main");
+  await desk.post(booking(1));
+  await page.locator("[data-toast] button").last().focus();
+  await press("Enter");
+  await focus("main");
   await press("?");
   await page.locator("dialog[open] kbd").first().waitFor();
   await press("Escape");
   await page.locator("dialog").waitFor({ state: "detached" });
   await press("g", "a");
   await page.getByTestId("agenda").getByTestId("proposal").first().waitFor();
-  const tabTo = async (selector) => {
-    for (let i = 0; i < 60 && !(await page.evaluate((wanted) => document.activeElement.matches(wanted), selector)); i += 1) await press("Tab");
-  };
   const here = () => page.evaluate(() => document.activeElement.closest("[data-testid=proposal]")?.dataset.id);
   await tabTo("[data-testid=proposal] a");
   const opened = await here();

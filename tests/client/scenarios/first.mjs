@@ -12,8 +12,10 @@ export async function first(browser) {
   await goTo(watcher, "#/numbers");
   await sees(watcher, "no bookings", bookings(watcher), "0");
   step("a sample rings, is counted, and is marked");
-  await page.locator("[data-action=sample]").click();
+  const focus = () => page.evaluate(() => document.activeElement.id);
+  await page.locator("[data-action=sample]").press("Enter");
   await sees(page, "one row", async () => (await names(page)()).length, 1);
+  await sees(page, "the focus in the view", focus, "content");
   await sees(page, "the badge", badge(page), "1");
   await sees(watcher, "one booking, without a reload", bookings(watcher), "1");
   await watcher.locator(".ranking").filter({ hasText: "bookbell-sample" }).waitFor();
@@ -22,8 +24,9 @@ export async function first(browser) {
   await watcher.reload();
   await sees(watcher, "the time to the screen", () => watcher.getByTestId("tile-screen").locator(".tile-value").innerText(), "38 ms");
   step("it goes again");
-  await page.locator("[data-action=remove-samples]").click();
+  await page.locator("[data-action=remove-samples]").press("Enter");
   await page.getByTestId("empty").waitFor();
+  await sees(page, "the focus in the view", focus, "content");
   await sees(watcher, "no bookings again", bookings(watcher), "0");
   assert.deepEqual((await desk.call("GET", "/api/setup")).body, { webhookUrl: desk.webhooks, signingKeys: 1, deliveries: 1, samples: 0 });
   step("what is booked between the first two reads is there");

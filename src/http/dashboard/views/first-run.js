@@ -1,6 +1,7 @@
 // The first run: where Calendly's webhooks go, and a sample booking to see the bell ring.
 
 import { useEffect, useState } from 'preact/hooks';
+import { usePartOf } from '../focus.js';
 import { explain, t } from '../i18n.js';
 import { read, write } from '../session.js';
 import { counts, isAdmin } from '../store.js';
@@ -9,7 +10,8 @@ import { toast } from '../toasts.js';
 import { Button, Copy, html, Icon, isSample } from '../ui.js';
 
 export function FirstRun() {
-  return html`<section class="first-run" data-testid="empty" aria-labelledby="empty-heading">
+  const part = usePartOf('main');
+  return html`<section class="first-run" ref=${part} data-testid="empty" aria-labelledby="empty-heading">
     <div class="hero"><${Icon} name="bell" /><h1 id="empty-heading">${t('first.title')}</h1><p>${t(isAdmin.value ? 'first.lead' : 'first.lead.member')}</p></div>
     ${isAdmin.value && html`<${Setup} />`}</section>`;
 }
@@ -52,6 +54,7 @@ function Setup() {
 
 /** Says that there are samples among the records, and takes them away again. */
 export function SampleBar({ list }) {
+  const part = usePartOf('main');
   const [busy, setBusy] = useState(false);
   list.version.value;
   if (!isAdmin.value || !list.items.slice(0, 200).some(isSample)) return null;
@@ -65,5 +68,5 @@ export function SampleBar({ list }) {
       setBusy(false);
     }
   };
-  return html`<div class="sample-bar" role="note"><p>${t('sample.bar')}</p><${Button} label=${t('sample.remove')} busy=${busy} data-action="remove-samples" onClick=${clear} /></div>`;
+  return html`<div class="sample-bar" ref=${part} role="note"><p>${t('sample.bar')}</p><${Button} label=${t('sample.remove')} busy=${busy} data-action="remove-samples" onClick=${clear} /></div>`;
 }

@@ -77,11 +77,15 @@ export function IncomingSheet({ incoming, onClose }) {
 }
 
 export function Toasts() {
+  const away = (id) => {
+    dismiss(id);
+    document.getElementById('content')?.focus();
+  };
   return html`<div class="toasts" data-testid="toast" role="region" aria-label=${t('toasts')}>
     ${toasts.value.map((one) => html`<div key=${one.id} class="toast" data-toast=${one.id}>
       <${Logo} size=${24} />
       <p><strong>${one.href ? html`<a href=${one.href}>${one.title}</a>` : one.title}</strong>
         <span>${one.texts.map((text, i) => html`${i > 0 && ' · '}<${Text}>${text}<//>`)}</span></p>
-      <${Button} icon="close" iconOnly kind="quiet small" label=${t('dismiss')} onClick=${() => dismiss(one.id)} />
+      <${Button} icon="close" iconOnly kind="quiet small" label=${t('dismiss')} onClick=${() => away(one.id)} />
     </div>`)}</div>`;
 }

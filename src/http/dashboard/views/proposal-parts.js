@@ -1,7 +1,7 @@
 // Parts of a proposal that several views show: its times, its marks, its place, and the answers to it.
 
 import { useState } from 'preact/hooks';
-import { focusOnce, usePartOfItem } from '../focus.js';
+import { focusOnce, usePartOf } from '../focus.js';
 import { VIEWER_ZONE, fullName, slot, zoneName } from '../format.js';
 import { explain, t } from '../i18n.js';
 import { prospectById } from '../people.js';
@@ -61,7 +61,7 @@ export function Answer({ proposal, more }) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
   const { appointmentId: id, status } = proposal;
-  const part = usePartOfItem();
+  const part = usePartOf('li');
 
   async function answer(action, body) {
     setBusy(true);

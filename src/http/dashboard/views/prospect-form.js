@@ -1,8 +1,8 @@
 // The form of a prospect, new or known. Two people at once: whoever saves second sees both versions and chooses.
 
-import { useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { PROSPECT_STATUSES } from '../filter.js';
-import { focusOnce } from '../focus.js';
+import { focusOnce, usePartOf } from '../focus.js';
 import { collator, fullName } from '../format.js';
 import { explain, t, word } from '../i18n.js';
 import { userName, users } from '../people.js';
@@ -18,7 +18,7 @@ const FIELDS = [...TEXTS.map(([name]) => name), 'status', 'notes', 'ownerId'];
  *   `record` is what was read with `etag`, null for a new one; `current` what it is by now.
  */
 export function ProspectForm({ record, etag, current, readAgain, onSave, onCancel }) {
-  const form = useRef(null);
+  const form = usePartOf('.panel');
   const [base, setBase] = useState({ record, etag });
   const [clash, setClash] = useState(null);
   const [error, setError] = useState(null);
@@ -112,7 +112,7 @@ function Conflict({ base, clash, onResolve, onCancel }) {
   const resolve = () => onResolve(Object.fromEntries(differing.filter((name) => choices[name] === 'mine').map((name) => [name, mine[name]])));
   const option = (name, who, value) => html`<label class="version"><input type="radio" name=${`keep-${name}`} value=${who} checked=${choices[name] === who}
     onChange=${() => setChoices({ ...choices, [name]: who })} /><span><small>${t(`conflict.${who}`)}</small><span dir="auto">${shown(name, value) || t('nothing')}</span></span></label>`;
-  return html`<section class="conflict" role="alert" data-testid="conflict"><h3>${t('conflict.title')}</h3><p>${t('conflict.long', { name: fullName(theirs) })}</p>
+  return html`<section class="conflict" role="alert" data-testid="conflict"><h3 ref=${focusOnce} tabIndex="-1">${t('conflict.title')}</h3><p>${t('conflict.long', { name: fullName(theirs) })}</p>
     ${differing.map((name) => html`<fieldset key=${name}><legend>${t(name === 'ownerId' ? 'field.owner' : `field.${name}`)}</legend>${option(name, 'mine', mine[name])}${option(name, 'theirs', theirs[name])}</fieldset>`)}
     <div class="actions"><${Button} kind="primary" label=${t('conflict.save')} onClick=${resolve} data-action="resolve" /><${Button} kind="quiet" label=${t('cancel')} onClick=${onCancel} /></div></section>`;
 }

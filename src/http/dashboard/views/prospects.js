@@ -2,6 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { PROSPECT_STATUSES, prospectQuery, prospectTest } from '../filter.js';
+import { usePartOf } from '../focus.js';
 import { fullName, hue, initials } from '../format.js';
 import { explain, t, word } from '../i18n.js';
 import { bind } from '../keys.js';
@@ -82,13 +83,14 @@ function isFiltered({ search, status, source, ownerId }) {
 }
 
 function Filters() {
+  const choices = usePartOf('main');
   const filter = prospectFilter.value;
   const set = (part) => { prospectFilter.value = { ...prospectFilter.value, ...part }; };
   const any = (key, values, kind) => [['', t(key)], ...values.map((value) => [value, word(kind, value)])];
   const owners = [['', t('filter.owner')], ['none', t('unassigned')], ...users.value.map(({ id, name, email }) => [id, name || email])];
   return html`<div class="filters" role="search">
     <${Search} value=${filter.search} onChange=${(search) => set({ search })} />
-    <div class="choices">
+    <div class="choices" ref=${choices}>
     <${Select} label=${t('filter.status')} hideLabel value=${filter.status} options=${any('filter.status', PROSPECT_STATUSES, 'status')} onChange=${(status) => set({ status })} data-testid="filter-status" />
     <${Select} label=${t('filter.source')} hideLabel value=${filter.source} options=${any('filter.source', SOURCES, 'source')} onChange=${(source) => set({ source })} />
     ${isAdmin.value && html`<${Select} label=${t('filter.owner')} hideLabel value=${filter.ownerId} options=${owners} onChange=${(ownerId) => set({ ownerId })} data-testid="filter-owner" />`}
