@@ -2,6 +2,7 @@
 
 import { html } from 'htm/preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { announcement } from './announce.js';
 import { ago, exactly, webAddress } from './format.js';
 import { word, t } from './i18n.js';
 import { minute } from './store.js';
@@ -78,7 +79,16 @@ export function Switch({ label, hint, checked, onChange, disabled = false }) {
       onChange=${(event) => onChange(event.currentTarget.checked)} /></label>`;
 }
 
-/** A modal dialog. The browser keeps the focus in it, closes it by Escape and gives the focus back. */
+/** Says aloud what came. A new element each time: a text that stays the same is not spoken again. */
+export function Announcer() {
+  const told = announcement.value;
+  return html`<p class="sr" role="status" aria-live="polite" data-testid="announcer">${told && html`<span key=${told.id}>${told.text}</span>`}</p>`;
+}
+
+/**
+ * A modal dialog. The browser keeps the focus in it, closes it by Escape and gives the focus back. What is told
+ * meanwhile is told in it: nobody hears the page behind.
+ */
 export function Dialog({ label, onClose, children, kind = '' }) {
   const box = useRef(null);
   useEffect(() => {
@@ -100,7 +110,7 @@ export function Dialog({ label, onClose, children, kind = '' }) {
     <div class="dialog-in">
       <div class="dialog-head"><h2 tabIndex="-1">${label}</h2><${Button} icon="close" iconOnly label=${t('close')} kind="quiet" onClick=${onClose} /></div>
       ${children}
-    </div></dialog>`;
+    </div><${Announcer} /></dialog>`;
 }
 
 /** Copies a text, or selects it where the browser has no clipboard for this page (plain HTTP). */

@@ -154,6 +154,8 @@ async function keyboard(browser) {
   await focus("main");
   await press("?");
   await page.locator("dialog[open] kbd").first().waitFor();
+  await desk.post(booking(2));
+  await page.locator("dialog").getByTestId("announcer").getByText("Visitor 2").waitFor({ state: "attached" });
   await press("Escape");
   await page.locator("dialog").waitFor({ state: "detached" });
   await press("g", "a");

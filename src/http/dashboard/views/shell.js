@@ -1,11 +1,10 @@
 // What stands around every view: header, navigation, connection, the panel beside, dialogs, announcements.
 
 import { useEffect, useRef } from 'preact/hooks';
-import { announcement } from '../announce.js';
 import { explain, t } from '../i18n.js';
 import { bind } from '../keys.js';
 import { connection, counts, go, href, isAdmin, newCount, open, prospectFilter, route, trouble, user } from '../store.js';
-import { Button, html, Icon, Logo } from '../ui.js';
+import { Announcer, Button, html, Icon, Logo } from '../ui.js';
 import { Deliveries } from './deliveries.js';
 import { FirstRun } from './first-run.js';
 import { Help } from './help.js';
@@ -119,10 +118,4 @@ function Strip() {
 /** Beside the prospects on a wide screen: what has just come in, and what is next. */
 function Rail({ incoming }) {
   return html`<aside class="rail" aria-label=${t('incoming.title')}><${Incoming} incoming=${incoming} /></aside>`;
-}
-
-/** Says aloud what came. A new element each time: a text that stays the same is not spoken again. */
-function Announcer() {
-  const told = announcement.value;
-  return html`<p class="sr" role="status" aria-live="polite" data-testid="announcer">${told && html`<span key=${told.id}>${told.text}</span>`}</p>`;
 }
