@@ -44,6 +44,7 @@ export function Table(props) {
     const end = still.skip + Math.ceil((view.top + view.size) / height);
     if (list.hasMore && end + AHEAD > list.items.length) list.more().catch(() => {});
   }, [view.top, view.size, version, height]);
+  useNextRow({ list, idOf, box });
   useRowKeys({ list, idOf, height, box, skip: still.skip, focused, setFocused, selected, onOpen });
 
   const { skip } = still;
@@ -218,6 +219,18 @@ function useRowKeys({ list, idOf, height, box, skip, focused, setFocused, select
     ];
     return () => unbind.forEach((one) => one());
   }, [list, height]);
+}
+
+/** When the row that has the focus goes from the list, the one in its place gets it. */
+function useNextRow({ list, idOf, box }) {
+  // As it is before this drawing.
+  const row = box.current?.contains(document.activeElement) ? document.activeElement.closest('.row') : null;
+  const place = row && row.ariaRowIndex - 2;
+  useLayoutEffect(() => {
+    if (!row || row.isConnected || list.indexOf(row.dataset.id) >= 0) return;
+    const next = list.items[Math.min(place, list.items.length - 1)];
+    if (next) focusRow(box.current, idOf(next));
+  });
 }
 
 function focusRow(box, id) {

@@ -106,6 +106,10 @@ async function keyboard(browser) {
   const first = await page.evaluate(() => document.activeElement.dataset.id);
   await press("j");
   await sees(page, "the next row", () => page.evaluate((id) => document.activeElement.matches("[data-testid=prospect]") && document.activeElement.dataset.id !== id, first), true);
+  const second = await page.evaluate(() => document.activeElement.dataset.id);
+  const third = await page.evaluate(() => document.activeElement.nextSibling.dataset.id);
+  await desk.call("DELETE", `/api/prospects/${second}`);
+  await sees(page, "the focus in the row that took its place", () => page.evaluate(() => document.activeElement.dataset.id), third);
   await press("k", "Enter");
   await page.getByTestId("panel-name").waitFor();
   await press("Escape");
