@@ -137,3 +137,8 @@ export function webAddress(text) {
     return null;
   }
 }
+
+/** Whether the last that happened to a proposal, people's answers aside, is that it moved to another time. */
+export function hasMoved({ history }) {
+  return history.findLast(({ what }) => what !== 'accepted' && what !== 'rejected')?.what === 'moved';
+}

@@ -9,6 +9,8 @@ import { connection, counts, trouble } from './store.js';
 const RECOUNT_MS = 250;
 /** In a flood the page is drawn no more often than this, so that keys and pointer find it free. */
 const DRAW_MS = 100;
+/** A frame that has not come by then is not waited for. */
+const NO_FRAME_MS = 1_000;
 
 /** The lists on the page, and what else listens: `(events) => void` after each frame's events are applied. */
 const lists = new Set();
@@ -86,7 +88,7 @@ export function load(list) {
   }, wanted);
 }
 
-/** Hears the events of each frame, after the lists have them: `[{name, payload, meta, live}]`. */
+/** Hears the events of each frame, after the lists have them: `[{name, payload, meta, known, live}]`, with what was known of an updated proposal before. */
 export function onEvents(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
@@ -117,12 +119,17 @@ export async function untilItWorks(task, wanted) {
 function receive(name, payload, meta) {
   if (meta.seq <= position) return;
   position = meta.seq;
-  queue.push({ name, payload, meta, live: Date.parse(meta.at) > liveSince });
+  const known = name === 'proposal-updated' ? findListed(payload.appointmentId) : null;
+  queue.push({ name, payload, meta, known, live: Date.parse(meta.at) > liveSince });
   if (queue.length > 1) return;
-  // What comes alone is drawn in the next frame. A hidden tab has none, but its title and icon are looked at.
+  // What comes alone is drawn in the next frame. A hidden tab has none, nor one that is hidden before it comes, but
+  // its title and icon are looked at.
   const wait = drawnAt + DRAW_MS - performance.now();
   if (wait > 0 || document.hidden) timer = setTimeout(drain, Math.max(0, wait));
-  else frame = requestAnimationFrame(drain);
+  else {
+    frame = requestAnimationFrame(drain);
+    timer = setTimeout(drain, NO_FRAME_MS);
+  }
 }
 
 function drain() {

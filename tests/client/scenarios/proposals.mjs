@@ -50,7 +50,63 @@ export async function proposals(browser) {
   const time = await line("Call 5").locator(".line-time").innerText();
   assert.match(time, /^\d\d:\d\d[–-]\d\d:\d\d\s+(\S+, )?.*America\/New York$/s, time);
   await line("Call 5").getByText("zoom.us").waitFor();
+  await moved(anna);
+  await many(tab);
   await midnight(browser);
+  await noFrame(tab);
+}
+
+/** The cancellation of a booking; `by` is the number of the one that it moves to. */
+function canceled(n, by) {
+  const at = new Date().toISOString();
+  const cancellation = { canceled_by: `Visitor ${n}`, reason: null, canceler_type: "invitee", created_at: at };
+  const moves = by ? { rescheduled: true, new_invitee: booking(by).payload.uri } : {};
+  return { ...booking(n, { status: "canceled", cancellation, ...moves }), event: "invitee.canceled" };
+}
+
+async function moved(page) {
+  step("a booking that moves is told once, and not as canceled");
+  await page.evaluate(() => {
+    globalThis.told = [];
+    const note = (added) => added.dataset?.toast && globalThis.told.push(added.querySelector("strong").innerText);
+    new MutationObserver((all) => all.forEach(({ addedNodes }) => addedNodes.forEach(note))).observe(document.querySelector(".toasts"), { childList: true });
+  });
+  const told = (title) => () => page.evaluate((wanted) => globalThis.told.filter((one) => one === wanted).length, title);
+  const other = (n) => booking(n, { old_invitee: booking(n - 1).payload.uri, email: `visitor-${n - 1}@example.org`, name: `Visitor ${n - 1}` });
+  for (const n of [20, 22, 24]) await desk.post(booking(n));
+  const { body: { items } } = await desk.call("GET", "/api/proposals?sort=-createdAt&limit=3");
+  for (const { appointmentId } of items) await desk.call("POST", `/api/proposals/${appointmentId}/accept`, {});
+  await desk.post(canceled(20, 21));
+  await desk.post(other(21));
+  await sees(page, "the first move", told("Booking moved"), 1);
+  await desk.post(other(23));
+  await desk.post(canceled(22, 23));
+  await sees(page, "the second move", told("Booking moved"), 2);
+  // One that is no half of anything; theirs would have been told before.
+  await desk.post(canceled(24));
+  await sees(page, "a cancellation", told("Booking canceled"), 1);
+  assert.equal(await told("Booking moved")(), 2);
+}
+
+async function many(page) {
+  step("of many that wait all are counted, and the last ones shown when the others are answered");
+  for (let n = 30; n < 96; n += 1) await desk.post(booking(n));
+  const pending = async () => (await desk.call("GET", "/api/proposals?status=pending&limit=200")).body;
+  // Five are shown, and one was put away.
+  const { total, items } = await pending();
+  await sees(page, "how many more", () => page.locator(".incoming .section-head .muted").innerText(), `and ${total - 6} more`);
+  const newest = items.sort((a, b) => (a.updatedAt < b.updatedAt ? 1 : -1)).slice(0, 50);
+  for (const { appointmentId } of newest) await desk.call("POST", `/api/proposals/${appointmentId}/accept`, {});
+  await sees(page, "how many more are left", () => page.locator(".incoming .section-head .muted").innerText(), `and ${total - 56} more`);
+}
+
+/** As in a tab that is hidden between an event and its frame. */
+async function noFrame(page) {
+  step("a frame that never comes is not waited for");
+  await page.evaluate(() => { globalThis.requestAnimationFrame = () => 0; });
+  await desk.post(booking(99));
+  const { body } = await desk.call("GET", "/api/prospects/counts");
+  await sees(page, "the title", () => page.title(), `(${body.byStatus.new}) Bookbell`);
 }
 
 async function midnight(browser) {

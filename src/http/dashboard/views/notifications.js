@@ -1,7 +1,9 @@
 // Proposals that have just come in: at most five at a time, gone after an hour, answered or put away on the spot.
 
+import { effect } from '@preact/signals';
 import { useEffect, useMemo } from 'preact/hooks';
 import { useItem } from '../focus.js';
+import { hasMoved } from '../format.js';
 import { t } from '../i18n.js';
 import { idOfProposal, List } from '../list.js';
 import { isRead, markRead } from '../read.js';
@@ -21,11 +23,20 @@ export function useIncoming() {
   const list = useMemo(() => new List({
     kind: 'proposal',
     path: '/api/proposals',
-    query: new URLSearchParams({ status: 'pending', sort: '-createdAt', limit: '50' }),
+    query: new URLSearchParams({ status: 'pending', sort: '-updatedAt', limit: '50' }),
     wanted: (proposal) => proposal.status === 'pending',
     idOf: idOfProposal,
   }), []);
   useEffect(() => watch(list), []);
+  // As far as they can be shown, or counted; not within the list's own change.
+  useEffect(() => effect(() => {
+    list.version.value;
+    minute.value;
+    queueMicrotask(() => {
+      const goesOn = list.hasMore && list.items.length < MOST_LOOKED_AT && !(Date.parse(list.items.at(-1)?.updatedAt) < Date.now() - HOUR_MS);
+      if (goesOn) list.more().catch(() => {});
+    });
+  }), []);
   return list;
 }
 
@@ -33,8 +44,14 @@ export function useIncoming() {
 export function recent(list) {
   list.version.value;
   const since = Math.max(minute.value, Date.now()) - HOUR_MS;
-  const found = list.items.slice(0, MOST_LOOKED_AT).filter((one) => Date.parse(one.createdAt) > since && !isRead(readKey(one)));
+  const found = list.items.slice(0, MOST_LOOKED_AT).filter((one) => Date.parse(newsTime(one)) > since && !isRead(readKey(one)));
+  found.sort((a, b) => Date.parse(newsTime(b)) - Date.parse(newsTime(a)));
   return { shown: found.slice(0, MOST), waiting: Math.max(0, found.length - MOST) };
+}
+
+/** When it came, or moved here: Calendly's own time may be long ago. */
+function newsTime(proposal) {
+  return hasMoved(proposal) ? proposal.updatedAt : proposal.createdAt;
 }
 
 /** A proposal that moves to another time is news again. */
@@ -62,7 +79,7 @@ function Card({ proposal, fresh }) {
     go('prospects', proposal.prospectId);
   };
   return html`<li class=${`card ${fresh ? 'fresh' : ''}`} ref=${item} tabIndex="-1" data-testid="proposal" data-id=${proposal.appointmentId} data-status=${proposal.status}>
-    <div class="card-head"><${Marks} proposal=${proposal} /><span class="muted"><${Ago} time=${proposal.createdAt} /></span>
+    <div class="card-head"><${Marks} proposal=${proposal} /><span class="muted"><${Ago} time=${newsTime(proposal)} /></span>
       <${Button} icon="close" iconOnly kind="quiet small" label=${t('dismiss')} data-action="dismiss" onClick=${away} /></div>
     <h3><${Text}>${proposal.title || t('meeting')}<//></h3>
     <p class="with"><${With} proposal=${proposal} /></p>

@@ -265,6 +265,7 @@ export const en = {
   'toast.prospects': { one: '{n} new prospect', other: '{n} new prospects' },
   'toast.booking': 'New booking',
   'toast.canceled': 'Booking canceled',
+  'toast.moved': 'Booking moved',
   'toast.no_show': 'Did not show up',
   'toast.held': 'A delivery was held back',
 

@@ -265,6 +265,7 @@ export const fr = {
   'toast.prospects': { one: '{n} nouveau prospect', other: '{n} nouveaux prospects' },
   'toast.booking': 'Nouvelle réservation',
   'toast.canceled': 'Réservation annulée',
+  'toast.moved': 'Réservation déplacée',
   'toast.no_show': 'Ne s’est pas présenté',
   'toast.held': 'Une livraison a été retenue',
 
