@@ -49,10 +49,19 @@ export async function deliveries(browser) {
   await desk.replay(late.slice(0, 1));
   await sees(anna, "those that are held, without the one that came again in time", verdicts, ["Held"]);
 
-  step("the tail goes on while bookings pour in");
+  step("the totals are of all verdicts");
+  await desk.post(booking(4_000));
+  const { body: { byStatus } } = await desk.call("GET", "/api/deliveries/counts");
+  await sees(anna, "those processed", async () => (await anna.locator(".view-head .total").innerText()).includes(`${byStatus.processed} processed`), true);
+
+  step("the tail and the total of a filter go on while bookings pour in");
   await anna.getByTestId("filter-verdict").selectOption("processed");
   await sees(anna, "a full list", async () => (await verdicts()).length > 0, true);
-  await pour(() => sees(anna, "the newest", async () => (await rowCount(anna)) > 20, true));
+  await ben.getByTestId("filter-status").selectOption("new");
+  await pour(async () => {
+    await sees(anna, "the newest", async () => (await rowCount(anna)) > 20, true);
+    await sees(ben, "the total", async () => Number.parseInt(await ben.getByTestId("total").innerText(), 10) > 20, true);
+  });
 
   step("the tail goes on after an answer that failed");
   await failOnce(anna);

@@ -150,6 +150,7 @@ async function filters(anna, ben) {
 
   step("a page that was read before its records changed");
   await olderPage(anna);
+  await olderRecord(anna);
 
   step("nothing moves under the pointer");
   const top = ben.locator("[data-testid=prospect]").first();
@@ -189,6 +190,26 @@ async function olderPage(anna) {
   await sees(anna, "the oldest first", async () => (await names(anna)()).slice(0, 9), listed.slice(0, 9));
   assert.deepEqual(await allNames(anna), listed.slice(0, -1));
   await anna.unroute(secondPage);
+}
+
+/** The answer with the panel's record comes after the event that changes it. */
+async function olderRecord(anna) {
+  const { body: { items: [{ id }] } } = await desk.call("GET", "/api/prospects?limit=1");
+  const record = new RegExp(`/api/prospects/${id}$`);
+  const name = () => anna.getByTestId("panel-name").innerText();
+  await anna.route(record, async (route) => {
+    const response = await route.fetch();
+    await desk.call("PATCH", `/api/prospects/${id}`, { firstname: "Newer" });
+    await sees(anna, "the newer name", async () => (await name()).startsWith("Newer"), true);
+    await route.fulfill({ response });
+  });
+  const answered = anna.waitForResponse(record);
+  await goTo(anna, `#/prospects/${id}`);
+  await (await answered).finished();
+  await anna.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 30))));
+  assert.match(await name(), /^Newer/);
+  await anna.unroute(record);
+  await goTo(anna, "#/prospects");
 }
 
 async function sessions(anna) {

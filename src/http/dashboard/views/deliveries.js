@@ -22,7 +22,7 @@ export function Deliveries({ selected }) {
   const [status, setStatus] = useState('');
   const [event, setEvent] = useState('');
   const [following, setFollowing] = useState(true);
-  const list = useDeliveries(status, event, following);
+  const [list, asked] = useDeliveries(status, event, following);
   const onOpen = (id, { walking = false } = {}) => go('deliveries', id, { replace: walking });
   const changed = (delivery) => {
     list.put(delivery);
@@ -30,7 +30,7 @@ export function Deliveries({ selected }) {
     list.refresh().catch(() => {});
   };
   return html`<section class="deliveries" aria-labelledby="deliveries-heading">
-    <header class="view-head"><h1 id="deliveries-heading">${t('nav.deliveries')}</h1><${Counts} version=${list.version.value} /></header>
+    <header class="view-head"><h1 id="deliveries-heading">${t('nav.deliveries')}</h1><${Counts} asked=${asked} version=${list.version.value} /></header>
     <div class="filters"><div class="choices">
       <${Select} label=${t('filter.verdict')} hideLabel value=${status} onChange=${setStatus} data-testid="filter-verdict" options=${[['', t('filter.verdict')], ...STATUSES.map((one) => [one, word('status', one)])]} />
       <${Select} label=${t('filter.event')} hideLabel value=${event} onChange=${setEvent} options=${[['', t('filter.event')], ...EVENTS.map((one) => [one, one])]} /></div>
@@ -55,6 +55,7 @@ function useDeliveries(status, event, following) {
     const wanted = (delivery) => (!status || delivery.status === status) && (!event || delivery.event === event);
     return new List({ kind: 'delivery', path: '/api/deliveries', query, wanted });
   }, [status, event]);
+  const [asked, setAsked] = useState(0);
   useEffect(() => watch(list), [list]);
   useEffect(() => {
     if (!following) return undefined;
@@ -65,7 +66,9 @@ function useDeliveries(status, event, following) {
       clearTimeout(soon);
       soon = 0;
       poll = setTimeout(ask, POLL_MS);
-      if (!document.hidden && list.state.value !== 'loading') list.refresh().catch(() => {});
+      if (document.hidden || list.state.value === 'loading') return;
+      setAsked((times) => times + 1);
+      list.refresh().catch(() => {});
     };
     poll = setTimeout(ask, POLL_MS);
     // Not put off by what follows: while bookings pour in, the tail must go on too.
@@ -77,16 +80,17 @@ function useDeliveries(status, event, following) {
     };
   }, [list, following]);
   list.version.value;
-  return list;
+  return [list, asked];
 }
 
-function Counts({ version }) {
+/** Of all verdicts, also those that the list does not show: as often as that is asked for. */
+function Counts({ asked, version }) {
   const [counts, setCounts] = useState(null);
   useEffect(() => {
     let wanted = true;
     read('/api/deliveries/counts').then(({ body }) => wanted && setCounts(body.byStatus), () => {});
     return () => { wanted = false; };
-  }, [version]);
+  }, [asked, version]);
   if (!counts) return null;
   return html`<p class="muted total">${STATUSES.filter((one) => counts[one]).map((one) => t(`deliveries.${one}`, { n: counts[one] })).join(' · ')}</p>`;
 }

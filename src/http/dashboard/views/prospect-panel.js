@@ -55,13 +55,14 @@ function useProspect(id) {
   const reload = async () => {
     const { body, etag } = await read(`/api/prospects/${encodeURIComponent(id)}`);
     remember(body);
-    setState({ record: body, etag, error: null, gone: false });
+    // What has been heard meanwhile may be newer than this answer.
+    setState((old) => (old.gone || old.record?.updatedAt > body.updatedAt ? old : { record: body, etag, error: null, gone: false }));
     return { record: body, etag };
   };
   useEffect(() => {
     let wanted = true;
     untilItWorks(() => reload().catch((error) => {
-      setState((old) => ({ ...old, error, gone: error.status === 404 }));
+      setState((old) => ({ ...old, error, gone: old.gone || error.status === 404 }));
       if (!isRefusal(error)) throw error;
     }), () => wanted);
     const stop = onEvents((events) => events.forEach(({ name, payload }) => {

@@ -61,17 +61,23 @@ function Total({ list }) {
   const [total, setTotal] = useState(null);
   const all = counts.value?.total;
   const filtered = isFiltered(filter);
-  useEffect(() => { setTotal(null); }, [filter]);
+  const timer = useRef(0);
   useEffect(() => {
-    if (!filtered) return undefined;
-    let wanted = true;
-    const query = prospectQuery(filter);
-    query.set('limit', '1');
-    const timer = setTimeout(() => read(`/api/prospects?${query}`).then(({ body }) => wanted && setTotal(body.total), () => {}), 400);
+    setTotal(null);
     return () => {
-      wanted = false;
-      clearTimeout(timer);
+      clearTimeout(timer.current);
+      timer.current = 0;
     };
+  }, [filter]);
+  useEffect(() => {
+    if (!filtered) return;
+    // Not put off by what follows: while bookings pour in, it goes on too.
+    timer.current ||= setTimeout(() => {
+      timer.current = 0;
+      const query = prospectQuery(filter);
+      query.set('limit', '1');
+      read(`/api/prospects?${query}`).then(({ body }) => prospectFilter.peek() === filter && setTotal(body.total), () => {});
+    }, 400);
   }, [filter, counts.value]);
   const shown = filtered ? total ?? list.total.value : all;
   if (shown === undefined) return null;
@@ -116,7 +122,7 @@ function Search({ value, onChange }) {
     type();
   };
   return html`<label class="search"><span class="sr">${t('search')}</span><${Icon} name="search" />
-    <input ref=${input} type="search" placeholder=${t('search.placeholder')} defaultValue=${value} onInput=${type} onKeyDown=${leave}
+    <input ref=${input} type="search" maxLength="200" placeholder=${t('search.placeholder')} defaultValue=${value} onInput=${type} onKeyDown=${leave}
       autocomplete="off" spellcheck=${false} data-testid="search" /><kbd aria-hidden="true">/</kbd></label>`;
 }
 
