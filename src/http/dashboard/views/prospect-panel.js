@@ -61,6 +61,8 @@ function useProspect(id) {
   };
   useEffect(() => {
     let wanted = true;
+    // What was heard before a gap may no longer be so.
+    setState((old) => ({ ...old, gone: false }));
     untilItWorks(() => reload().catch((error) => {
       setState((old) => ({ ...old, error, gone: old.gone || error.status === 404 }));
       if (!isRefusal(error)) throw error;
