@@ -16,7 +16,8 @@ use crate::app::{App, Error, Result};
 const REST: u32 = 12;
 
 /// The shortest rest until events are indexed again, in which more come together, and the longest,
-/// which is also that after a failure. Twice as short makes each step half as long, but as many more deliveries wait for one.
+/// which is also that after a failure. Twice as short makes each step half as long, but as many more
+/// deliveries wait for one.
 const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(5);
 

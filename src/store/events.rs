@@ -341,3 +341,17 @@ pub async fn forget(db: &mut Db<'_>, upto: Seq) -> Result<u64> {
     db.execute("DELETE FROM event WHERE seq <= $1", args![upto])
         .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_batches_take_the_same_turn() {
+        let turns: HashSet<i64> = (0..1000).map(|_| own_turn()).collect();
+        assert_eq!(turns.len(), 1000);
+        assert!(turns.iter().all(|turn| (0..=i64::MAX >> 2).contains(turn)));
+    }
+}
